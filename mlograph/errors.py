@@ -1,0 +1,122 @@
+"""Every error that is the user's to mend.
+
+A check reports `Fault`s: what is wrong, and where in the document (a path of keys and indices).
+Where the text of the document is known, `language.source.Source` turns a path into a `Location`.
+All faults of a graph are raised at once, as one `GraphError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a text: `line` and `column` count from 1; `text` is the line itself."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a graph.
+
+    Attributes:
+        path: keys and indices that lead to the offending value, from the document's root.
+        message: what is wrong, in one sentence, without a full stop.
+        hint: what was probably meant, or what to write instead; empty where nothing is known.
+        location: where the value stands in the user's text, where there is a text.
+        on_key: the offence is the key at the end of `path`, not its value.
+    """
+
+    path: Path
+    message: str
+    hint: str = ""
+    location: Location | None = None
+    on_key: bool = False
+
+    def __str__(self) -> str:
+        place = [str(self.location)] if self.location else []
+        path = [dotted(self.path)] if self.path else []
+        line = ": ".join([*place, *path, self.message])
+        if self.hint:
+            line += f" ({self.hint})"
+        if self.location is None or not self.location.text.strip():
+            return line
+        shown, indent = _excerpt(self.location.text, self.location.column - 1)
+        return f"{line}\n    {shown}\n    {indent}^"
+
+
+class MlographError(Exception):
+    """A mistake that its reader can mend; the command line shows it without a traceback."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class GraphError(MlographError):
+    """A graph that cannot be used, with everything that is wrong in it."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        assert self.faults, "a GraphError needs a fault"
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class UsageError(MlographError):
+    """A command or a call that cannot be carried out as it was written."""
+
+
+class NumericError(MlographError):
+    """Numbers went wrong during a run: a non-finite loss, gradient or hypergradient."""
+
+    exit_code: ClassVar[int] = 3
+
+
+_WIDEST_LINE = 120
+_MOST_NAMES = 1000
+
+
+def _excerpt(text: str, index: int) -> tuple[str, str]:
+    """The part of a line around `index`, and the blanks that put a caret under it."""
+    start = 0
+    if len(text) > _WIDEST_LINE:
+        start = max(0, min(index - _WIDEST_LINE // 2, len(text) - _WIDEST_LINE))
+    end = start + _WIDEST_LINE
+    before, after = "…" if start else "", "…" if end < len(text) else ""
+    # A tab stays a tab, so that the caret stands under its character in every terminal.
+    blanks = "".join("\t" if char == "\t" else " " for char in before + text[start:index])
+    return before + text[start:end] + after, blanks.ljust(index - start + len(before))
+
+
+def dotted(path: Path) -> str:
+    """`("edges", 0, "u2l")` as people write it: `edges[0].u2l`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest of the `known` names, or lists them where they are few."""
+    names = sorted(set(itertools.islice(known, _MOST_NAMES)))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    if 0 < len(names) <= 12:
+        return "known: " + ", ".join(names)
+    return ""

@@ -1,0 +1,137 @@
+"""Where everything in a graph stands, and the steps from a file to its spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mlograph.errors import Fault, GraphError, Location, Path
+from mlograph.language import tree
+from mlograph.language.emit import emit
+from mlograph.language.faults import limited, show_value
+from mlograph.language.include import Reader
+from mlograph.language.interpolation import escape, interpolate
+from mlograph.language.overrides import SOURCE_NAME, override
+from mlograph.language.spec import GraphSpec
+from mlograph.language.text import from_string
+from mlograph.language.tree import Mapping, Node, Plain, Scalar, child, plain
+from mlograph.language.validation import validate
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text behind a graph.
+
+    Attributes:
+        name: the file that was asked for.
+        root: the graph as a tree of values with their places; references are replaced.
+    """
+
+    name: str
+    root: Mapping
+
+    def locate(self, fault: Fault) -> Fault:
+        """The fault with the location of its path, or of the nearest place above it.
+
+        A fault that has a location is returned as it is.
+        """
+        if fault.location is not None:
+            return fault
+        return replace(fault, location=self._place(fault.path, fault.on_key))
+
+    def _place(self, path: Path, on_key: bool) -> Location:
+        node: Node = self.root
+        key = value = node.location
+        for step in path:
+            if step == 0 and not isinstance(node, tree.Sequence):
+                continue  # one loss stands for a list of one
+            below = child(node, step)
+            if below is None:
+                return key
+            key = node.entries[str(step)].key if isinstance(node, Mapping) else below.location
+            node, value = below, below.location
+        return key if on_key else value
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A graph file that was read.
+
+    Attributes:
+        spec: what it says.
+        source: where it says it.
+        resolved: YAML text that says the same without includes, overrides and references; what
+            came from the environment is still a reference.
+    """
+
+    spec: GraphSpec
+    source: Source
+    resolved: str
+
+
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Loaded:
+    """Reads a graph file: includes, then overrides, then references, then validation.
+
+    Raises:
+        GraphError: everything that is wrong with the file or the overrides.
+    """
+    name = os.fspath(path)
+    reader = Reader()
+    return _finish(name, reader, reader.read_file(name), overrides)
+
+
+def loads(text: str, name: str = "<text>", overrides: Sequence[str] = ()) -> Loaded:
+    """Reads a graph from a text, which may not include files; otherwise as `load`.
+
+    Raises:
+        GraphError: everything that is wrong with the text or the overrides.
+    """
+    reader = Reader()
+    return _finish(name, reader, reader.read_text(from_string(text, name)), overrides)
+
+
+def _finish(name: str, reader: Reader, root: Mapping, overrides: Sequence[str]) -> Loaded:
+    faults = list(reader.faults)
+    root, refused = override(root, overrides)
+    root, dangling = interpolate(root, os.environ)
+    source = Source(name, root)
+    masked = {path: s.masked for path, s in tree.scalars(root) if s.masked is not None}
+
+    def show(path: Path, value: object) -> str:
+        return f"'{masked[path]}'" if path in masked else show_value(value)
+
+    faults += [*refused, *dangling]
+    spec, invalid = validate(plain(root), show)
+    # What is already known to be wrong is not reported again for its consequences.
+    known = {fault.path for fault in faults if not fault.on_key and fault.path}
+    faults += [fault for fault in invalid if fault.path not in known]
+    if faults:
+        raise GraphError(limited(_in_order(map(source.locate, faults), name)))
+    assert spec is not None
+    return Loaded(spec, source, emit(_saved(root)))
+
+
+def _in_order(faults: Iterable[Fault], name: str) -> list[Fault]:
+    """Faults by position: the file itself, then what it includes, then overrides."""
+
+    def key(fault: Fault) -> tuple[int, str, int, int]:
+        place = fault.location
+        if place is None:
+            return (0, "", 0, 0)
+        group = {name: 0, SOURCE_NAME: 2}.get(place.file, 1)
+        return (group, place.file, place.line, place.column)
+
+    return sorted(dict.fromkeys(faults), key=key)
+
+
+def _saved(node: Node) -> Plain:
+    match node:
+        case Mapping(entries):
+            return {key: _saved(entry.value) for key, entry in entries.items()}
+        case tree.Sequence(items):
+            return [_saved(item) for item in items]
+        case Scalar(value, _, masked):
+            if masked is not None:
+                return masked
+            return escape(value) if isinstance(value, str) else value
