@@ -1,0 +1,175 @@
+"""What a run executes: a flat tuple of instructions, as data that can be printed and tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+
+@dataclass(frozen=True)
+class EnvStep:
+    """The Env moves on: from here, its readers see new batches."""
+
+    def __str__(self) -> str:
+        return "EnvStep"
+
+
+@dataclass(frozen=True)
+class Start:
+    """An inner loop of a problem begins: restart it if it starts from an upper problem."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"Start({self.problem})"
+
+
+@dataclass(frozen=True)
+class Backward:
+    """One gradient of a problem on one batch, its hypergradient included, is accumulated."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"Backward({self.problem})"
+
+
+@dataclass(frozen=True)
+class Update:
+    """The optimiser of a problem applies what was accumulated."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"Update({self.problem})"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`Backward` and `Update` of a problem that accumulates nothing."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"Step({self.problem})"
+
+
+Instruction = EnvStep | Start | Backward | Update | Step
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a problem acts in one period: `passes` backward passes, `updates` updates."""
+
+    passes: int
+    updates: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One problem on a sweep: its adjoint is pulled back to everything in `sends_to`.
+
+    Attributes:
+        problem: whose solution map is differentiated.
+        sends_to: problems (the sweep's upper one included) that receive a contribution.
+    """
+
+    problem: str
+    sends_to: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How the hypergradient of `upper` is gathered: problems in the order they are visited.
+
+    Attributes:
+        upper: the problem whose hypergradient this is.
+        visits: every problem once; contributions only go forward in this order.
+        approximations: in words, what this sweep leaves out; empty if nothing.
+    """
+
+    upper: str
+    visits: tuple[Visit, ...]
+    approximations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The compiled schedule of a graph.
+
+    Attributes:
+        prologue: warm-up, executed once.
+        period: executed again and again until `counted` has made `steps` updates.
+        rates: passes and updates of every problem in one period.
+        sweeps: of every problem that has problems below it.
+        counted: the problem whose updates are counted.
+        steps: updates of `counted` to make after the warm-up.
+    """
+
+    prologue: tuple[Instruction, ...]
+    period: tuple[Instruction, ...]
+    rates: Mapping[str, Rate]
+    sweeps: Mapping[str, Sweep]
+    counted: str
+    steps: int
+
+    @property
+    def periods(self) -> int:
+        """How many periods it takes to make `steps` updates of `counted`."""
+        return ceil(self.steps / self.rates[self.counted].updates)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """`body`, `times` times over: how a flat plan is shown."""
+
+    times: int
+    body: tuple[Instruction | Repeat, ...]
+
+    def __str__(self) -> str:
+        if len(self.body) == 1:
+            return f"{self.times} × {self.body[0]}"
+        return f"{self.times} × [{', '.join(map(str, self.body))}]"
+
+
+Folded = Instruction | Repeat
+
+_LONGEST_BLOCK = 2048
+
+
+def fold(instructions: Sequence[Instruction]) -> tuple[Folded, ...]:
+    """The shortest reading of a flat plan: blocks that follow themselves become a `Repeat`.
+
+    Short blocks are folded first, so inner loops end up inside outer ones.
+    """
+    tokens: list[Folded] = list(instructions)
+    width = 1
+    while width <= min(len(tokens) // 2, _LONGEST_BLOCK):
+        folded = list(_fold_blocks(tokens, width))
+        # A fold makes new neighbours equal at smaller widths only if it shortened the list.
+        width = 1 if len(folded) < len(tokens) and width > 1 else width + 1
+        tokens = folded
+    return tuple(tokens)
+
+
+def _fold_blocks(tokens: list[Folded], width: int) -> Iterator[Folded]:
+    numbers: dict[Folded, int] = {}
+    ids = [numbers.setdefault(token, len(numbers)) for token in tokens]
+    at = 0
+    while at < len(ids):
+        block, end = ids[at : at + width], at + width
+        while end + width <= len(ids) and ids[end] == block[0] and ids[end : end + width] == block:
+            end += width
+        times = (end - at) // width
+        if times > 1:
+            yield Repeat(times, tuple(tokens[at : at + width]))
+            at = end
+        else:
+            yield tokens[at]
+            at += 1
+
+
+def text(instructions: Sequence[Instruction]) -> str:
+    """Instructions as people read them: `16 × [EnvStep, Start(inner), …], Update(outer)`."""
+    return ", ".join(map(str, fold(instructions)))

@@ -1,0 +1,287 @@
+"""From a graph to its plan: rates by balance equations, then a flat order of execution.
+
+The graph is a synchronous-dataflow graph (Lee and Messerschmitt, 1987). With q[p] the number of
+backward passes of p in one period, every l2u edge l → u demands q[l] = T_l · G_l · q[u], and
+every problem makes whole updates: G_p divides q[p]. The smallest whole solution is laid out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from math import gcd, lcm
+
+import networkx as nx
+
+from mlograph.errors import Fault, GraphError
+from mlograph.graph import ProblemGraph, edge_path
+from mlograph.plan import (
+    Backward,
+    EnvStep,
+    Instruction,
+    Plan,
+    Rate,
+    Start,
+    Step,
+    Sweep,
+    Update,
+    Visit,
+)
+
+LONGEST_PERIOD = 1_000_000
+
+
+def schedule(graph: ProblemGraph) -> Plan:
+    """The plan of a graph.
+
+    Raises:
+        GraphError: rates without a solution, or a period too long to be laid out.
+    """
+    passes = balance(graph)
+    period = tuple(_Layout(graph, graph.order).run(graph.tops, passes))
+    rates = {
+        name: Rate(count, count // graph.problems[name].gradient_accumulation)
+        for name, count in passes.items()
+    }
+    return Plan(
+        prologue=tuple(_warmup(graph)),
+        period=period,
+        rates=rates,
+        sweeps={name: sweep(graph, name) for name in graph.order if graph.lowers(name)},
+        counted=graph.counted,
+        steps=graph.spec.engine.steps,
+    )
+
+
+def balance(graph: ProblemGraph) -> dict[str, int]:
+    """q: backward passes of every problem in one period.
+
+    Raises:
+        GraphError: two uppers ask a lower problem for different rates, or q is too large.
+    """
+    whole: dict[str, int] = {}
+    faults: list[Fault] = []
+    for group in nx.weakly_connected_components(graph.hierarchy):
+        members = [name for name in graph.order if name in group]
+        rates, found = _propagate(graph, members[-1])
+        faults.extend(found)
+        if not found:
+            whole.update(_smallest(graph, rates))
+    if not faults and sum(whole.values()) > LONGEST_PERIOD:
+        most = max(whole, key=whole.__getitem__)
+        faults.append(
+            Fault(
+                ("problems", most),
+                f"one period would take {whole[most]:,} backward passes of '{most}' "
+                f"({sum(whole.values()):,} in all; at most {LONGEST_PERIOD:,})",
+                "unroll_steps and gradient_accumulation multiply along the l2u edges",
+            )
+        )
+    if faults:
+        raise GraphError(faults)
+    return {name: whole[name] for name in graph.order}
+
+
+def _propagate(graph: ProblemGraph, start: str) -> tuple[dict[str, Fraction], list[Fault]]:
+    """Rates relative to `start` by walking the l2u edges both ways."""
+    rates = {start: Fraction(1)}
+    asked_by: dict[str, tuple[str, str]] = {}
+    faults: list[Fault] = []
+    queue = [start]
+    for name in queue:
+        edges = [(lower, name) for lower in graph.lowers(name)]
+        edges += [(name, upper) for upper in graph.uppers(name)]
+        for lower, upper in edges:
+            factor = _passes_per_pass(graph, lower)
+            other = upper if name == lower else lower
+            rate = rates[name] / factor if other == upper else rates[name] * factor
+            if other not in rates:
+                rates[other] = rate
+                asked_by[other] = (lower, upper)
+                queue.append(other)
+            elif rates[other] != rate and name != other:
+                fault = _conflict(graph, (lower, upper), asked_by, rates)
+                if fault not in faults:
+                    faults.append(fault)
+    return rates, faults[:1]
+
+
+def _passes_per_pass(graph: ProblemGraph, lower: str) -> int:
+    problem = graph.problems[lower]
+    return problem.unroll_steps * problem.gradient_accumulation
+
+
+def _conflict(
+    graph: ProblemGraph,
+    edge: tuple[str, str],
+    asked_by: Mapping[str, tuple[str, str]],
+    rates: Mapping[str, Fraction],
+) -> Fault:
+    lower, upper = edge
+    factor = _passes_per_pass(graph, lower)
+    wanted, given = rates[upper] * factor, rates[lower]
+    first = asked_by.get(lower) or asked_by.get(upper) or edge
+    scale = lcm(wanted.denominator, given.denominator)
+    return Fault(
+        edge_path(graph, "l2u", *edge),
+        f"rates without a solution: 'l2u: {lower} -> {upper}' asks for "
+        f"{wanted * scale} passes of '{lower}' where 'l2u: {first[0]} -> {first[1]}' "
+        f"leads to {given * scale}",
+        f"{_rate_text(graph, lower)}; make both sides ask for the same",
+    )
+
+
+def _rate_text(graph: ProblemGraph, lower: str) -> str:
+    parts = []
+    for name in (*graph.uppers(lower), lower):
+        problem = graph.problems[name]
+        parts.append(
+            f"{name}: unroll_steps {problem.unroll_steps}, "
+            f"gradient_accumulation {problem.gradient_accumulation}"
+        )
+    return "; ".join(parts)
+
+
+def _smallest(graph: ProblemGraph, rates: Mapping[str, Fraction]) -> dict[str, int]:
+    whole = lcm(*(rate.denominator for rate in rates.values()))
+    counts = {name: int(rate * whole) for name, rate in rates.items()}
+    common = gcd(*counts.values())
+    counts = {name: count // common for name, count in counts.items()}
+    scale = 1
+    for name, count in counts.items():
+        accumulation = graph.problems[name].gradient_accumulation
+        scale = lcm(scale, accumulation // gcd(accumulation, count))
+    return {name: count * scale for name, count in counts.items()}
+
+
+class _Layout:
+    """Lays passes out one by one: lowers first, and no lower runs on while an upper waits."""
+
+    def __init__(self, graph: ProblemGraph, members: Iterable[str]) -> None:
+        self._graph = graph
+        inside = set(members)
+        self._lowers = {p: [x for x in graph.lowers(p) if x in inside] for p in inside}
+        self._uppers = {p: [x for x in graph.uppers(p) if x in inside] for p in inside}
+        self._updates_made: Counter[tuple[str, str]] = Counter()
+        self._passes_made: Counter[str] = Counter()
+        self._env_used_by: set[str] | None = None
+
+    def run(self, goals: Iterable[str], passes: Mapping[str, int]) -> Iterator[Instruction]:
+        """Instructions until each goal has made its `passes`, with all they need."""
+        for goal in goals:
+            while self._passes_made[goal] < passes[goal]:
+                yield from self._one_pass(goal)
+
+    def _one_pass(self, goal: str) -> Iterator[Instruction]:
+        waiting = [goal]
+        yield from self._open(goal)
+        while waiting:
+            problem = waiting[-1]
+            blocker = self._blocker(problem, waiting)
+            if blocker is not None:
+                waiting.append(blocker)
+                yield from self._open(blocker)
+                continue
+            waiting.pop()
+            yield from self._fire(problem)
+
+    def _blocker(self, problem: str, waiting: list[str]) -> str | None:
+        """What must make a pass before `problem` can: a hungry upper first, then a lower."""
+        target = self._graph.problems[problem].unroll_steps
+        for upper in self._uppers[problem]:
+            if self._updates_made[problem, upper] >= target and upper not in waiting:
+                return upper
+        for lower in self._lowers[problem]:
+            if self._updates_made[lower, problem] < self._graph.problems[lower].unroll_steps:
+                return lower
+        return None
+
+    def _open(self, problem: str) -> Iterator[Instruction]:
+        """What comes before the first pass of a loop, and before the loops below it."""
+        spec = self._graph.problems[problem]
+        made = self._passes_made[problem]
+        loop = spec.unroll_steps * spec.gradient_accumulation if self._uppers[problem] else 1
+        begins = made % loop == 0
+        env = self._graph.spec.env
+        if env is not None and self._graph.reads_env(problem):
+            if begins or env.step_every == "step":
+                yield from self._use_env(problem)
+        if begins and self._uppers[problem]:
+            yield Start(problem)
+
+    def _use_env(self, problem: str) -> Iterator[Instruction]:
+        """A reader that has used the current batches already asks for the next ones."""
+        if self._env_used_by is None or problem in self._env_used_by:
+            self._env_used_by = set()
+            yield EnvStep()
+        self._env_used_by.add(problem)
+
+    def _fire(self, problem: str) -> Iterator[Instruction]:
+        for lower in self._lowers[problem]:
+            self._updates_made[lower, problem] -= self._graph.problems[lower].unroll_steps
+        self._passes_made[problem] += 1
+        accumulation = self._graph.problems[problem].gradient_accumulation
+        whole = self._passes_made[problem] % accumulation == 0
+        if whole:
+            for upper in self._uppers[problem]:
+                self._updates_made[problem, upper] += 1
+        if accumulation == 1:
+            yield Step(problem)
+        else:
+            yield Backward(problem)
+            if whole:
+                yield Update(problem)
+
+
+def _warmup(graph: ProblemGraph) -> Iterator[Instruction]:
+    """Own updates of every problem with `warmup_steps`, lower ones first, nothing above moving."""
+    for name in graph.order:
+        spec = graph.problems[name]
+        if spec.warmup_steps:
+            layout = _Layout(graph, graph.below(name) | {name})
+            yield from layout.run([name], {name: spec.warmup_steps * spec.gradient_accumulation})
+
+
+def sweep(graph: ProblemGraph, upper: str) -> Sweep:
+    """The order in which the hypergradient of `upper` visits the problems that answer to it.
+
+    Problems below `upper` come first, uppermost first. Then come hidden ones: problems that
+    `upper` moves and that move a problem below it, without an l2u chain of their own to it.
+    """
+    below = graph.below(upper)
+    visited = [name for name in reversed(graph.order) if name in below]
+    visited += _hidden(graph, upper, visited)
+    place = {name: index for index, name in enumerate(visited)}
+    sends: dict[str, tuple[str, ...]] = {}
+    useful = {upper}
+    for name in reversed(visited):
+        later = [x for x in graph.reads(name) & useful if place.get(x, len(place)) > place[name]]
+        sends[name] = tuple(sorted(later, key=lambda x: place.get(x, len(place))))
+        if sends[name]:
+            useful.add(name)
+    visits = tuple(Visit(name, sends[name]) for name in visited if sends[name])
+    return Sweep(upper, visits, tuple(_approximations(graph, visits)))
+
+
+def _hidden(graph: ProblemGraph, upper: str, below: list[str]) -> list[str]:
+    """Problems reached by reading on from those below, lower ones first."""
+    known = graph.above(upper) | {upper, *below}
+    found: dict[str, None] = {}
+    queue = list(below)
+    for name in queue:
+        for read in graph.reads(name):
+            if read not in known and read not in found:
+                found[read] = None
+                queue.append(read)
+    return [name for name in graph.order if name in found] if found else []
+
+
+def _approximations(graph: ProblemGraph, visits: Iterable[Visit]) -> Iterator[str]:
+    for visit in visits:
+        nested = graph.nested_lowers(visit.problem)
+        if nested:
+            yield (
+                f"partial curvature of '{visit.problem}': how {', '.join(nested)} "
+                f"answers to '{visit.problem}' is left out of its Hessian"
+            )
