@@ -1,0 +1,122 @@
+"""Where a problem's batches come from: the Env, an iterable, or several of these by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, final
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils.data import Dataset, IterableDataset
+
+from mlograph.errors import UsageError
+from mlograph.envs.protocol import Env
+
+
+class Feed(Protocol):
+    """Gives a problem one batch for every backward pass."""
+
+    def next(self) -> Any:
+        """The next batch; tensors may lie on any device."""
+        ...
+
+
+@final
+class SharedEnv:
+    """The Env of a run with the batches of its last step."""
+
+    def __init__(self, env: Env) -> None:
+        self.env = env
+        self._current: Mapping[str, Any] = {}
+
+    def step(self) -> None:
+        """Move the Env on."""
+        self._current = self.env.step()
+
+    @contextmanager
+    def replaced(self, env: Env) -> Iterator[None]:
+        """Another Env stands in for this one inside; this one does not move."""
+        kept = (self.env, self._current)
+        self.env, self._current = env, {}
+        try:
+            yield
+        finally:
+            self.env, self._current = kept
+
+    def batch(self, name: str) -> Any:
+        """The batch `name` of the last step."""
+        assert self._current, "the plan steps the Env before anyone reads from it"
+        return self._current[name]
+
+
+@dataclass(frozen=True)
+class EnvFeed:
+    """The batch `name` of the Env; the same one until the Env steps."""
+
+    env: SharedEnv
+    name: str
+
+    def next(self) -> Any:
+        return self.env.batch(self.name)
+
+
+@final
+class IterableFeed:
+    """Walks through an iterable again and again.
+
+    Raises:
+        UsageError: the iterable is a data set that is not batched, empty, or cannot be repeated.
+    """
+
+    def __init__(self, source: Iterable[Any], owner: str) -> None:
+        if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
+            raise UsageError(
+                f"{owner}: the data are a Dataset, which gives single samples; "
+                "wrap it in torch.utils.data.DataLoader or mlograph.data.full_batch"
+            )
+        self._source = source
+        self._owner = owner
+        self._iterator: Iterator[Any] | None = None
+
+    def next(self) -> Any:
+        for _ in range(2):
+            if self._iterator is None:
+                self._iterator = iter(self._source)
+            try:
+                return next(self._iterator)
+            except StopIteration:
+                self._iterator = None
+        raise UsageError(f"{self._owner}: the data gave no batch, or cannot be read a second time")
+
+
+@dataclass(frozen=True)
+class NamedFeeds:
+    """Several feeds at once: a batch is a mapping."""
+
+    feeds: Mapping[str, Feed]
+
+    def next(self) -> Any:
+        return {name: feed.next() for name, feed in self.feeds.items()}
+
+
+@dataclass(frozen=True)
+class NoFeed:
+    """For a problem without data."""
+
+    def next(self) -> Any:
+        return None
+
+
+def moved(batch: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
+    """`batch` with its tensors on `device`, and floating ones in `dtype` where one is given."""
+
+    def move(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        wanted = dtype if leaf.is_floating_point() else None
+        return leaf.to(device, wanted, non_blocking=True)
+
+    return pytree.tree_map(move, batch)

@@ -1,0 +1,410 @@
+"""From a checked graph to a program: components are imported, checked and built.
+
+Everything that can be known to be wrong before the first step is found here, and all of it is
+reported at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, get_type_hints
+
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from mlograph import hypergradients, optimizers
+from mlograph.batches import EnvFeed, Feed, IterableFeed, NamedFeeds, NoFeed, SharedEnv
+from mlograph.components import Imports, build, check_arguments, parameters_of
+from mlograph.envs.protocol import Env
+from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean
+from mlograph.errors import Path as SpecPath
+from mlograph.executor import Program
+from mlograph.graph import ProblemGraph
+from mlograph.language.spec import (
+    Component,
+    Copy,
+    DataSpec,
+    EnvBatch,
+    Live,
+    ProblemSpec,
+)
+from mlograph.model import Model
+from mlograph.plan import Plan
+from mlograph.problem import Callbacks, Problem, Term
+from mlograph.schedulers import Constant, LearningRate, Scheduled
+from mlograph.views import View
+
+
+def bind(graph: ProblemGraph, plan: Plan, imports: Imports) -> Program:
+    """Build everything that a graph names.
+
+    Raises:
+        GraphError: with everything that was found wrong.
+    """
+    return _Binder(graph, imports).program(plan)
+
+
+def choose_device(graph: ProblemGraph) -> torch.device:
+    """The device that `engine.device` asks for; `auto` takes the accelerator if there is one.
+
+    Raises:
+        GraphError: there is no such device.
+    """
+    wanted = graph.spec.engine.device
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    path = ("engine", "device")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise GraphError([Fault(path, f"device '{wanted}' cannot be used: {reason}")]) from error
+    return device
+
+
+@dataclass
+class _Binder:
+    """Gathers faults while it builds, so that one mistake does not hide the next."""
+
+    graph: ProblemGraph
+    imports: Imports
+    faults: list[Fault] = field(default_factory=list)
+
+    def program(self, plan: Plan) -> Program:
+        device = choose_device(self.graph)
+        env = self._env()
+        models = self._models(device)
+        problems: dict[str, Problem] = {}
+        for name, spec in self.graph.problems.items():
+            with self._gathering(("problems", name)):
+                problem = self._problem(name, spec, models, env, device)
+                if problem is not None:
+                    problems[name] = problem
+        if self.faults:
+            raise GraphError(self.faults)
+        return Program(
+            plan=plan,
+            problems=problems,
+            methods={
+                name: hypergradients.METHODS[spec.hypergradient.method](spec.hypergradient)
+                for name, spec in self.graph.problems.items()
+            },
+            below={name: self.graph.below(name) for name in self.graph.problems},
+            env=env,
+            on_nonfinite=self.graph.spec.engine.on_nonfinite,
+        )
+
+    @contextmanager
+    def _gathering(self, path: SpecPath) -> Iterator[None]:
+        try:
+            yield
+        except GraphError as error:
+            self.faults.extend(fault for fault in error.faults if fault not in self.faults)
+        except MlographError as error:
+            self.faults.append(Fault(path, str(error)))
+
+    def _env(self) -> SharedEnv | None:
+        spec = self.graph.spec.env
+        if spec is None:
+            return None
+        with self._gathering(("env",)):
+            given = {"seed": self.graph.spec.engine.seed}
+            env = build(spec.source, self.imports, ("env",), given)
+            if not isinstance(env, Env):
+                raise UsageError(f"expected an Env (mlograph.envs.Env), got a {_kind(env)}")
+            return SharedEnv(env)
+        return None
+
+    def _models(self, device: torch.device) -> dict[str, Model]:
+        models: dict[str, Model] = {}
+        for name, spec in self.graph.problems.items():
+            path = ("problems", name)
+            with self._gathering((*path, "module")):
+                module = self._module(name)
+                if not isinstance(module, nn.Module):
+                    raise UsageError(f"expected a torch.nn.Module, got a {_kind(module)}")
+                dtype = torch.float64 if spec.precision == "float64" else None
+                models[name] = Model(module.to(device, dtype), spec.freeze, path)
+        return models
+
+    def _module(self, name: str) -> Any:
+        spec, path = self.graph.problems[name].module, ("problems", name, "module")
+        copied = False
+        while isinstance(spec, Copy):
+            path = ("problems", spec.copy_of, "module")
+            spec, copied = self.graph.problems[spec.copy_of].module, True
+        module = build(spec, self.imports, path)
+        return copy.deepcopy(module) if copied and isinstance(spec, Live) else module
+
+    def _problem(
+        self,
+        name: str,
+        spec: ProblemSpec,
+        models: Mapping[str, Model],
+        env: SharedEnv | None,
+        device: torch.device,
+    ) -> Problem | None:
+        path = ("problems", name)
+        terms = self._terms(name, spec, path)
+        feed = self._feed(name, spec.data, env)
+        model = models.get(name)
+        if model is None:
+            return None
+        optimizer, rate = self._optimizer(name, spec, model)
+        self._check_start(name, spec, models)
+        self._check_unroll(name, spec, optimizer)
+        reads = self.graph.reads(name)
+        return Problem(
+            name=name,
+            spec=spec,
+            model=model,
+            others={other: models[other] for other in models if other in reads},
+            optimizer=optimizer,
+            learning_rate=rate,
+            terms=terms,
+            feed=feed,
+            device=device,
+            callbacks=self._callbacks(spec, path),
+            scaler=GradScaler(device.type) if spec.precision == "fp16" else None,
+        )
+
+    def _optimizer(
+        self, name: str, spec: ProblemSpec, model: Model
+    ) -> tuple[Optimizer, LearningRate]:
+        path = ("problems", name, "optimizer")
+        component, groups = spec.optimizer, [*model.params.values()]
+        if isinstance(component, Component) and "params" in component.args:
+            arguments = dict(component.args)
+            grouped = _groups(arguments.pop("params"), model, (*path, "params"))
+            component = Component.of(component.target, **arguments)
+            optimizer = build(component, self.imports, path, positional=(grouped,))
+        else:
+            optimizer = build(component, self.imports, path, positional=(groups,))
+        if not isinstance(optimizer, Optimizer):
+            raise GraphError([Fault(path, f"expected a torch optimiser, got a {_kind(optimizer)}")])
+        if spec.scheduler is None:
+            return optimizer, Constant()
+        path = ("problems", name, "scheduler")
+        scheduler = build(spec.scheduler, self.imports, path, positional=(optimizer,))
+        if not isinstance(scheduler, LRScheduler | ReduceLROnPlateau):
+            raise GraphError([Fault(path, f"expected a torch scheduler, got a {_kind(scheduler)}")])
+        return optimizer, Scheduled(scheduler, optimizer, name)
+
+    def _terms(self, name: str, spec: ProblemSpec, path: SpecPath) -> tuple[Term, ...]:
+        terms = []
+        for index, component in enumerate(spec.loss):
+            place = (*path, "loss", index) if len(spec.loss) > 1 else (*path, "loss")
+            with self._gathering(place):
+                function = self.imports.resolve(component.target, place)
+                terms.append(bind_term(function, component, tuple(self.graph.problems), place))
+        if len(terms) == len(spec.loss):
+            self.faults.extend(_read_faults(self.graph, name, terms, (*path, "loss")))
+        return tuple(terms)
+
+    def _feed(self, name: str, data: DataSpec | None, env: SharedEnv | None) -> Feed:
+        path: SpecPath = ("problems", name, "data")
+        if data is None:
+            return NoFeed()
+        if isinstance(data, dict):
+            return NamedFeeds(
+                {key: self._one_feed(name, one, env, (*path, key)) for key, one in data.items()}
+            )
+        return self._one_feed(name, data, env, path)
+
+    def _one_feed(
+        self,
+        name: str,
+        source: Component | Live | EnvBatch,
+        env: SharedEnv | None,
+        path: SpecPath,
+    ) -> Feed:
+        if not isinstance(source, EnvBatch):
+            data = build(source, self.imports, path)
+            if not isinstance(data, Iterable):
+                raise GraphError(
+                    [Fault(path, f"expected a DataLoader or an iterable, got a {_kind(data)}")]
+                )
+            return IterableFeed(data, f"problems.{name}.data")
+        if env is None:
+            return NoFeed()  # The Env itself is at fault; that has been noted.
+        if source.name not in env.env.batches:
+            hint = did_you_mean(source.name, env.env.batches)
+            raise GraphError([Fault(path, f"the Env has no batch '{source.name}'", hint)])
+        return EnvFeed(env, source.name)
+
+    def _callbacks(self, spec: ProblemSpec, path: SpecPath) -> Callbacks:
+        return Callbacks(
+            on_inner_loop_start=self._callback(
+                spec.callbacks.on_inner_loop_start, (*path, "callbacks", "on_inner_loop_start")
+            ),
+            on_gradient=self._callback(
+                spec.callbacks.on_gradient, (*path, "callbacks", "on_gradient")
+            ),
+            after_update=self._callback(
+                spec.callbacks.after_update, (*path, "callbacks", "after_update")
+            ),
+        )
+
+    def _callback(
+        self, component: Component | None, path: SpecPath
+    ) -> Callable[[Problem], None] | None:
+        if component is None:
+            return None
+        function = self.imports.resolve(component.target, path)
+        arguments = dict(component.args)
+        check_arguments(function, {"problem": None, **arguments}, path)
+
+        def call(problem: Problem) -> None:
+            function(problem=problem, **arguments)
+
+        return call
+
+    def _check_start(self, name: str, spec: ProblemSpec, models: Mapping[str, Model]) -> None:
+        start = spec.start_from
+        if start in models and not models[start].same_architecture(models[name]):
+            raise GraphError(
+                [
+                    Fault(
+                        ("problems", name, "start_from"),
+                        f"'{name}' cannot start from '{start}': their parameters differ in names "
+                        "or shapes",
+                        f"write 'module: {{copy: {start}}}'",
+                    )
+                ]
+            )
+
+    def _check_unroll(self, name: str, spec: ProblemSpec, optimizer: Optimizer) -> None:
+        path = ("problems", name)
+        if spec.hypergradient.method != "unroll" or not self.graph.uppers(name):
+            return
+        if not optimizers.is_differentiable(optimizer):
+            message = f"torch cannot differentiate a step of {_kind(optimizer)}, so no 'unroll'"
+            self.faults.append(Fault((*path, "optimizer"), message))
+        if spec.precision == "fp16":
+            message = "an fp16 inner loop cannot be unrolled"
+            self.faults.append(Fault((*path, "precision"), message, "use bf16"))
+        for hook in ("on_gradient", "after_update"):
+            if hook in spec.callbacks.model_fields_set:
+                message = f"'{hook}' changes what 'unroll' could not differentiate through"
+                self.faults.append(Fault((*path, "callbacks", hook), message))
+
+
+def bind_term(
+    function: Callable[..., Any],
+    component: Component,
+    problems: Sequence[str],
+    path: SpecPath,
+) -> Term:
+    """Decide what each argument of a loss function receives.
+
+    A problem's view: where the graph file gives a problem's name (unless the function says it
+    wants a `str`), or where the argument is named like a problem. `batch` and `step`: what they
+    say. The rest comes from the graph file.
+
+    Raises:
+        GraphError: arguments that the function does not have, lacks, or that name no problem.
+    """
+    parameters = parameters_of(function)
+    hints = _annotations(function)
+    constants: dict[str, Any] = {}
+    views: dict[str, str] = {}
+    for name, value in component.args.items():
+        if isinstance(value, str) and value in problems and hints.get(name) is not str:
+            views[name] = value
+        elif hints.get(name) is View:
+            message, hint = f"no problem '{value}'", did_you_mean(str(value), problems)
+            raise GraphError([Fault((*path, name), message, hint)])
+        else:
+            constants[name] = value
+    for name in parameters:
+        if name in problems and name not in component.args:
+            views[name] = name
+    wants = frozenset({"batch", "step"} & parameters.keys()) - component.args.keys()
+    check_arguments(function, {**constants, **views, **dict.fromkeys(wants)}, path)
+    return Term(function, constants, views, wants)
+
+
+def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _read_faults(
+    graph: ProblemGraph, name: str, terms: Sequence[Term], path: SpecPath
+) -> Iterator[Fault]:
+    """Losses read what the edges declare: nothing else, and nothing less."""
+    allowed = graph.reads(name) | {name}
+    read = frozenset[str]().union(*(term.reads for term in terms))
+    for other in sorted(read - allowed):
+        below = other in graph.below(name)
+        kind = "u2l" if name in graph.below(other) and not below else "l2u"
+        yield Fault(
+            path,
+            f"the loss of '{name}' reads '{other}' without an edge",
+            f"add '{kind}: {other} -> {name}' to edges",
+        )
+    spec = graph.problems[name]
+    for other in sorted(allowed - read - {name}):
+        kind = "l2u" if other in graph.lowers(name) else "u2l"
+        if other == spec.start_from:
+            if not spec.hypergradient.through_start:
+                yield Fault(
+                    ("problems", name, "hypergradient"),
+                    f"'{spec.hypergradient.method}' differentiates the loss of '{name}', which "
+                    f"does not read '{other}'; the start of the inner loop does not count for it",
+                    "add a term such as mlograph.losses.proximal, or use 'unroll'",
+                )
+            continue
+        index = next(
+            i
+            for i, edge in enumerate(graph.spec.edges)
+            if (edge.kind, edge.source, edge.target) == (kind, other, name)
+        )
+        yield Fault(
+            ("edges", index, kind),
+            f"the loss of '{name}' does not read '{other}'",
+            f"give the loss an argument '{other}', or remove the edge",
+        )
+
+
+def _groups(value: object, model: Model, path: SpecPath) -> list[dict[str, Any]]:
+    """Parameter groups from globs over names; the first glob that fits takes a parameter."""
+    if not isinstance(value, list) or not all(
+        isinstance(group, dict) and "params" in group for group in value
+    ):
+        raise GraphError(
+            [Fault(path, "expected a list of groups such as '{params: \"*.bias\", lr: 0.1}'")]
+        )
+    left = dict(model.params)
+    groups = []
+    for index, group in enumerate(value):
+        taken = {name: left[name] for name in left if _fits(name, group["params"])}
+        if not taken:
+            known = did_you_mean(str(group["params"]), model.params)
+            message = f"'{group['params']}' fits no parameter that is left"
+            raise GraphError([Fault((*path, index, "params"), message, known)])
+        left = {name: param for name, param in left.items() if name not in taken}
+        groups.append({**group, "params": [*taken.values()]})
+    if left:
+        groups.append({"params": [*left.values()]})
+    return groups
+
+
+def _fits(name: str, patterns: object) -> bool:
+    listed = patterns if isinstance(patterns, list) else [patterns]
+    return any(fnmatchcase(name, str(pattern)) for pattern in listed)
+
+
+def _kind(value: object) -> str:
+    return value.__name__ if inspect.isfunction(value) else type(value).__name__

@@ -1,0 +1,278 @@
+"""From an import path to the object it names, and from a component to what it builds.
+
+Only the packages listed here, Python files beside the graph file, and packages that the caller
+allows can be imported. What is reached must also be *defined* there, so that a path through
+somebody else's import (`torch.os.system`) is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mlograph.errors import Fault, GraphError, did_you_mean
+from mlograph.errors import Path as SpecPath
+from mlograph.language.spec import Component, Live
+
+# Parts of these packages that only build things. Others load code or files (torch.hub, torch.load).
+ALLOWED = (
+    "torch.nn",
+    "torch.optim",
+    "torch.utils.data",
+    "torch.distributions",
+    "mlograph",
+    "learn2learn",
+    "torchvision",
+)
+
+SHORT_NAMES: Mapping[str, str] = {
+    "sgd": "torch.optim.SGD",
+    "adam": "torch.optim.Adam",
+    "adamw": "torch.optim.AdamW",
+    "rmsprop": "torch.optim.RMSprop",
+    "adagrad": "torch.optim.Adagrad",
+    "nadam": "torch.optim.NAdam",
+    "radam": "torch.optim.RAdam",
+    "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR",
+    "step": "torch.optim.lr_scheduler.StepLR",
+    "multistep": "torch.optim.lr_scheduler.MultiStepLR",
+    "exponential": "torch.optim.lr_scheduler.ExponentialLR",
+    "onecycle": "torch.optim.lr_scheduler.OneCycleLR",
+    "plateau": "torch.optim.lr_scheduler.ReduceLROnPlateau",
+    "cross_entropy": "mlograph.losses.cross_entropy",
+    "mse": "mlograph.losses.mse",
+    "proximal": "mlograph.losses.proximal",
+    "l2": "mlograph.losses.l2",
+    "dataloader": "torch.utils.data.DataLoader",
+}
+
+
+@dataclass(frozen=True)
+class Imports:
+    """Where objects may come from.
+
+    Attributes:
+        folder: of the graph file; a Python file in it can be named by its stem.
+        allowed: further packages, named by the caller and never by the graph.
+    """
+
+    folder: Path | None = None
+    allowed: tuple[str, ...] = ()
+
+    def resolve(self, target: object, path: SpecPath) -> Any:
+        """The object that an import path names; any other target is already the object.
+
+        Raises:
+            GraphError: the path is not allowed, or there is nothing there.
+        """
+        if not isinstance(target, str):
+            return target
+        return self._resolve_name(SHORT_NAMES.get(target, target), path)
+
+    def _resolve_name(self, name: str, path: SpecPath) -> Any:
+        parts = name.split(".")
+        if not all(part.isidentifier() and not part.startswith("_") for part in parts):
+            _refuse(path, f"'{name}' is not an import path")
+        if len(parts) == 1:
+            _refuse(path, f"'{name}' is not an import path", did_you_mean(name, SHORT_NAMES))
+        local = self._is_local(parts[0])
+        if not local and not self._may_begin(name):
+            _refuse(path, f"'{name}' may not be imported", self._allowance(parts[0]))
+        module = self._import_local(parts[0], path) if local else _import(parts[0], name, path)
+        found = _walk(module, parts, path, local=local)
+        self._check_origin(found, name, module if local else None, path)
+        return found
+
+    def _is_local(self, stem: str) -> bool:
+        """Whether `stem` is a file beside the graph; an allowed package comes first."""
+        packages = (*ALLOWED, *self.allowed)
+        if self.folder is None or any(_lies_in(package, stem) for package in packages):
+            return False
+        return (self.folder / f"{stem}.py").is_file()
+
+    def _may_begin(self, name: str) -> bool:
+        return any(
+            _lies_in(name, package) or _lies_in(package, name.split(".", 1)[0])
+            for package in (*ALLOWED, *self.allowed)
+        )
+
+    def _allowance(self, root: str) -> str:
+        beside = f"no {root}.py beside the graph file; " if self.folder is not None else ""
+        return f"{beside}allow a package with '--allow {root}'"
+
+    def _check_origin(
+        self, found: object, name: str, local: ModuleType | None, path: SpecPath
+    ) -> None:
+        if not (isinstance(found, type) or inspect.isroutine(found)):
+            _refuse(path, f"'{name}' is neither a class nor a function")
+        origin = _origin(found)
+        allowed = (*ALLOWED, *self.allowed, *([local.__name__] if local else []))
+        if not any(_lies_in(origin, package) for package in allowed):
+            _refuse(path, f"'{name}' is defined in '{origin}', which may not be imported")
+
+    def _import_local(self, stem: str, path: SpecPath) -> ModuleType:
+        assert self.folder is not None
+        file = (self.folder / f"{stem}.py").resolve()
+        # A name of its own, so that a local file cannot shadow an installed package.
+        name = f"mlograph_graph_{stem}"
+        known = sys.modules.get(name)
+        if known is not None and known.__file__ == str(file):
+            return known
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            _refuse(path, f"{file.name} cannot be imported: {type(error).__name__}: {error}")
+        return module
+
+
+def build(
+    component: Component | Live,
+    imports: Imports,
+    path: SpecPath,
+    given: Mapping[str, object] | None = None,
+    *,
+    positional: tuple[object, ...] = (),
+) -> Any:
+    """Call what a component names with its arguments, nested components built first.
+
+    Args:
+        component: what to build; a `Live` is already built.
+        imports: where it may come from.
+        path: where the component stands in the spec, for faults.
+        given: keyword arguments that are passed if the target has such a parameter and the
+            component does not set it.
+        positional: arguments that come first.
+
+    Raises:
+        GraphError: an import that is not allowed, arguments that do not fit, or a failing call.
+    """
+    if isinstance(component, Live):
+        return component.value
+    target = imports.resolve(component.target, path)
+    arguments = {
+        name: _build_nested(value, imports, (*path, name))
+        for name, value in component.args.items()
+    }
+    accepted = parameters_of(target)
+    for name, value in (given or {}).items():
+        if name in accepted:
+            arguments.setdefault(name, value)
+    check_arguments(target, arguments, path, positional=positional)
+    try:
+        return target(*positional, **arguments)
+    except GraphError:
+        raise
+    except Exception as error:
+        name = component.target if isinstance(component.target, str) else _origin(target)
+        raise GraphError([Fault(path, f"{name} failed: {type(error).__name__}: {error}")]) from error
+
+
+def parameters_of(target: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a callable by name; none where Python cannot tell."""
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def check_arguments(
+    target: Callable[..., object],
+    arguments: Mapping[str, object],
+    path: SpecPath,
+    *,
+    positional: tuple[object, ...] = (),
+) -> None:
+    """Raise a GraphError with every argument that `target` lacks or does not know."""
+    try:
+        signature = inspect.signature(target)
+    except (TypeError, ValueError):
+        return
+    parameters = signature.parameters
+    faults = []
+    if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        for name in arguments:
+            if name not in parameters:
+                hint = did_you_mean(name, list(parameters)[len(positional) :])
+                faults.append(
+                    Fault((*path, name), f"{_name(target)} has no argument '{name}'", hint, on_key=True)
+                )
+    fillable = [p for p in parameters.values() if p.kind not in _VARIADIC][len(positional) :]
+    for parameter in fillable:
+        if parameter.default is parameter.empty and parameter.name not in arguments:
+            faults.append(Fault(path, f"{_name(target)} needs an argument '{parameter.name}'"))
+    if faults:
+        raise GraphError(faults)
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _build_nested(value: object, imports: Imports, path: SpecPath) -> object:
+    if isinstance(value, Component):
+        return build(value, imports, path)
+    if isinstance(value, Mapping):
+        return {key: _build_nested(item, imports, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_build_nested(item, imports, (*path, i)) for i, item in enumerate(value)]
+    return value
+
+
+def _walk(module: ModuleType, parts: list[str], path: SpecPath, *, local: bool) -> object:
+    found: object = module
+    for depth, part in enumerate(parts[1:], start=2):
+        here = ".".join(parts[: depth - 1])
+        members = vars(found) if isinstance(found, ModuleType | type) else {}
+        if part not in members and isinstance(found, ModuleType) and not local:
+            _import_submodule(f"{here}.{part}")
+            members = vars(found)
+        if part not in members:
+            public = [name for name in members if not name.startswith("_")]
+            near = did_you_mean(part, public) if len(public) else ""
+            _refuse(path, f"'{here}' has no '{part}'", near if "mean" in near else "")
+        found = members[part]
+        if isinstance(found, ModuleType) and not _lies_in(found.__name__, parts[0]):
+            _refuse(path, f"'{here}.{part}' is the module '{found.__name__}' of another package")
+    return found
+
+
+def _import(root: str, name: str, path: SpecPath) -> ModuleType:
+    try:
+        return importlib.import_module(root)
+    except ImportError as error:
+        _refuse(path, f"'{name}': {error}", f"pip install {root}")
+
+
+def _import_submodule(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return
+
+
+def _origin(found: object) -> str:
+    module = found.__module__ if isinstance(found, type) or inspect.isfunction(found) else None
+    return str(module or inspect.getmodule(found) or "")
+
+
+def _name(target: object) -> str:
+    return target.__qualname__ if isinstance(target, type) or inspect.isroutine(target) else str(target)
+
+
+def _lies_in(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def _refuse(path: SpecPath, message: str, hint: str = "") -> Any:
+    raise GraphError([Fault(path, message, hint)])

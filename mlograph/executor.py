@@ -1,0 +1,276 @@
+"""A short interpreter: each instruction of the plan is one function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import assert_never, final
+
+import torch
+
+from mlograph import trees
+from mlograph.batches import SharedEnv
+from mlograph.blame import blame
+from mlograph.errors import MlographError, NumericError, UsageError
+from mlograph.hypergradients import HypergradientMethod, Response
+from mlograph.hypergradients.sweep import hypergradient
+from mlograph.meter import Meter
+from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update, Visit
+from mlograph.problem import Evaluation, Problem, clipped, gradients
+from mlograph.recording import Recording, detached
+from mlograph.trees import Vector
+
+
+@dataclass(frozen=True)
+class Program:
+    """A bound graph: everything that instructions act on.
+
+    Attributes:
+        plan: the schedule.
+        problems: by name.
+        methods: the hypergradient method of every problem.
+        below: the problems below each, by l2u chains.
+        env: the shared Env, if the graph has one.
+        on_nonfinite: `stop` raises, `skip` drops the update.
+    """
+
+    plan: Plan
+    problems: Mapping[str, Problem]
+    methods: Mapping[str, HypergradientMethod]
+    below: Mapping[str, frozenset[str]]
+    env: SharedEnv | None
+    on_nonfinite: str
+
+
+@final
+class Executor:
+    """Carries out instructions on a program.
+
+    Attributes:
+        meters: what each problem measured since it was last read.
+        skipped: updates dropped because of non-finite values, by problem.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.meters = {name: Meter() for name in program.problems}
+        self.skipped = dict.fromkeys(program.problems, 0)
+        self._recordings: dict[str, Recording] = {}
+        self._guesses: dict[tuple[str, str], Vector] = {}
+        self._poisoned: set[str] = set()
+        self._records = {
+            name
+            for name, problem in program.problems.items()
+            if problem.spec.hypergradient.method == "unroll" and _is_pulled(program, name)
+        }
+
+    def execute(self, instruction: Instruction) -> None:
+        """Carry out one instruction.
+
+        Raises:
+            NumericError: a non-finite loss or gradient, or a hypergradient that is zero by
+                structure.
+            UsageError: the user's code or data failed.
+        """
+        match instruction:
+            case EnvStep():
+                self._step_env()
+            case Start(problem=name):
+                self._start(self._program.problems[name])
+            case Backward(problem=name):
+                self._backward(self._program.problems[name])
+            case Update(problem=name):
+                self._update(self._program.problems[name])
+            case Step(problem=name):
+                self._backward(self._program.problems[name])
+                self._update(self._program.problems[name])
+            case _:
+                assert_never(instruction)
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Inner loops run inside without being recorded, metered, or leaving a trace here."""
+        kept = (self._records, self._recordings, self.meters)
+        self._records, self._recordings = set(), {}
+        self.meters = {name: Meter() for name in self.meters}
+        try:
+            yield
+        finally:
+            self._records, self._recordings, self.meters = kept
+
+    def _step_env(self) -> None:
+        assert self._program.env is not None, "a plan without an Env does not step it"
+        try:
+            self._program.env.step()
+        except MlographError:
+            raise
+        except Exception as error:
+            raise UsageError(f"env: {blame(error)}") from error
+
+    def _start(self, problem: Problem) -> None:
+        origin = problem.spec.start_from
+        if origin is not None:
+            problem.model.copy_from(problem.others[origin])
+            problem.optimizer.state.clear()
+            problem.learning_rate.restart()
+        if problem.callbacks.on_inner_loop_start is not None:
+            problem.callbacks.on_inner_loop_start(problem)
+        if problem.name in self._records:
+            self._recordings[problem.name] = Recording(problem, self._program.below[problem.name])
+
+    def _backward(self, problem: Problem) -> None:
+        moment = problem.next_moment()
+        recording = self._recordings.get(problem.name)
+        if recording is not None:
+            evaluation = problem.evaluate(recording.views(), moment)
+            own, lower = recording.differentiate(evaluation)
+        else:
+            live = problem.views({problem.name: problem.model.live()})
+            evaluation = problem.evaluate(live, moment)
+            own, lower = self._differentiate(problem, evaluation)
+        gradient = self._total(problem, own, lower)
+        self._note(problem, evaluation)
+        if self._is_poisoned(problem, evaluation, gradient):
+            return
+        share = trees.scale(1.0 / problem.spec.gradient_accumulation, gradient)
+        if recording is not None:
+            recording.accumulate(share)
+        with torch.no_grad():
+            for name, tensor in detached(share).items():
+                param = problem.model.params[name]
+                param.grad = tensor if param.grad is None else param.grad.add_(tensor)
+
+    def _differentiate(
+        self, problem: Problem, evaluation: Evaluation
+    ) -> tuple[Vector, dict[str, Vector]]:
+        """∂L of the problem itself and of each lower problem that the sweep visits, at once."""
+        loss, scale = evaluation.loss, 1.0
+        if problem.scaler is not None:
+            loss = problem.scaler.scale(loss)
+            scale = 1.0 / problem.scaler.get_scale()
+        wanted = {problem.name: problem.model.params}
+        for name in self._visited(problem.name):
+            if name in problem.others:
+                wanted[name] = problem.others[name].params
+        keys = [(owner, name) for owner, params in wanted.items() for name in params]
+        flat = {str(i): wanted[owner][name] for i, (owner, name) in enumerate(keys)}
+        found = gradients(loss, flat)
+        direct: dict[str, Vector] = {owner: {} for owner in wanted}
+        for index, (owner, name) in enumerate(keys):
+            if str(index) in found:
+                direct[owner][name] = found[str(index)]
+        if problem.scaler is not None:
+            direct = {owner: trees.scale(scale, vector) for owner, vector in direct.items()}
+        return direct.pop(problem.name), direct
+
+    def _total(self, problem: Problem, own: Vector, lower: Mapping[str, Vector]) -> Vector:
+        sweep = self._sweep(problem.name)
+        total = own
+        if sweep is not None:
+            visited = {n: v for n, v in lower.items() if n in self._visited(problem.name)}
+            total = hypergradient(
+                sweep,
+                {problem.name: own, **visited},
+                lambda visit, adjoint: self._pull(problem.name, visit, adjoint),
+            )
+        if not total:
+            raise UsageError(
+                f"problems.{problem.name}.loss: the loss does not depend on the parameters of "
+                f"'{problem.name}', directly or through a lower problem"
+            )
+        return total
+
+    def _pull(self, upper: str, visit: Visit, adjoint: Vector) -> Mapping[str, Vector]:
+        lower = self._program.problems[visit.problem]
+        assert lower.moment is not None, "a lower problem steps before its uppers"
+        response = Response(
+            lower,
+            lower.moment,
+            self._recordings.get(visit.problem),
+            self._guesses.get((upper, visit.problem)),
+        )
+        pulled = self._program.methods[visit.problem].pull(response, adjoint, visit.sends_to)
+        if pulled.solution is not None:
+            self._guesses[upper, visit.problem] = pulled.solution.value
+            self.meters[visit.problem].add("residual", pulled.solution.residual)
+            self.meters[visit.problem].add("products", float(pulled.solution.iterations))
+        return pulled.sent
+
+    def _note(self, problem: Problem, evaluation: Evaluation) -> None:
+        meter = self.meters[problem.name]
+        meter.add("loss", evaluation.loss.detach())
+        for name, value in evaluation.metrics.items():
+            meter.add(name, value)
+
+    def _is_poisoned(self, problem: Problem, evaluation: Evaluation, gradient: Vector) -> bool:
+        """Whether this pass must not reach a parameter; raises where the run shall stop."""
+        what = None
+        if not bool(evaluation.loss.isfinite()):
+            what = "the loss"
+        elif problem.scaler is None and (name := trees.first_non_finite(gradient)) is not None:
+            kind = "hypergradient" if self._sweep(problem.name) else "gradient"
+            what = f"the {kind} of '{name}'"
+        if what is None:
+            return False
+        if self._program.on_nonfinite == "stop":
+            raise NumericError(
+                f"problems.{problem.name}: {what} is not finite at update {problem.updates + 1}; "
+                "no parameter was changed (engine.on_nonfinite: skip goes on without the update)"
+            )
+        self._poisoned.add(problem.name)
+        return True
+
+    def _update(self, problem: Problem) -> None:
+        recording = self._recordings.get(problem.name)
+        params = problem.model.params.values()
+        if problem.name in self._poisoned:
+            self._poisoned.remove(problem.name)
+            self.skipped[problem.name] += 1
+            if recording is not None:
+                recording.drop()
+        elif recording is not None:
+            recording.update()
+        else:
+            self._apply(problem)
+        for param in params:
+            param.grad = None
+        problem.updates += 1
+        problem.learning_rate.step(self.meters[problem.name].latest("loss"))
+        if problem.callbacks.after_update is not None:
+            with torch.no_grad():
+                problem.callbacks.after_update(problem)
+
+    def _apply(self, problem: Problem) -> None:
+        if problem.callbacks.on_gradient is not None:
+            with torch.no_grad():
+                problem.callbacks.on_gradient(problem)
+        params = {n: p for n, p in problem.model.params.items() if p.grad is not None}
+        if problem.scaler is not None:
+            for param in params.values():
+                assert param.grad is not None
+                param.grad.mul_(problem.scaler.get_scale())
+            problem.scaler.unscale_(problem.optimizer)
+        gradient = {name: p.grad for name, p in params.items() if p.grad is not None}
+        self.meters[problem.name].add("gradient_norm", trees.norm(gradient))
+        for name, tensor in clipped(gradient, problem.spec.gradient_clipping).items():
+            params[name].grad = tensor
+        if problem.scaler is not None:
+            problem.scaler.step(problem.optimizer)
+            problem.scaler.update()
+        else:
+            problem.optimizer.step()
+
+    def _sweep(self, name: str) -> Sweep | None:
+        sweep = self._program.plan.sweeps.get(name)
+        return sweep if sweep is not None and sweep.visits else None
+
+    def _visited(self, name: str) -> frozenset[str]:
+        sweep = self._sweep(name)
+        return frozenset(visit.problem for visit in sweep.visits) if sweep else frozenset()
+
+
+def _is_pulled(program: Program, name: str) -> bool:
+    """Whether some sweep differentiates the solution of `name`."""
+    sweeps: Iterable[Sweep] = program.plan.sweeps.values()
+    return any(visit.problem == name for sweep in sweeps for visit in sweep.visits)

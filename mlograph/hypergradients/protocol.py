@@ -1,0 +1,58 @@
+"""What a hypergradient method is: the response of one lower problem, differentiated backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlograph.linear import Solution
+from mlograph.problem import Moment, Problem
+from mlograph.recording import Recording
+from mlograph.trees import Vector
+
+
+@dataclass(frozen=True)
+class Response:
+    """The solution z* of a lower problem, as a function of what its loss reads.
+
+    Attributes:
+        problem: the lower problem, at its solution.
+        moment: what its loss was evaluated on in its last step.
+        recording: its inner loop, if the method asked for one.
+        guess: the solution of the last linear system for the same pair, for warm starts.
+    """
+
+    problem: Problem
+    moment: Moment
+    recording: Recording | None = None
+    guess: Vector | None = None
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a method gives back.
+
+    Attributes:
+        sent: (dz*/dtarget)ᵀ · adjoint by target, without the parameters that it does not depend
+            on; a target that the method neglects by design is left out altogether.
+        solution: of the linear system, where the method solves one.
+    """
+
+    sent: Mapping[str, Vector]
+    solution: Solution | None = None
+
+
+class HypergradientMethod(Protocol):
+    """A way to take (dz*/dtarget)ᵀ · adjoint."""
+
+    def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
+        """Pull the adjoint of a problem's solution back to what its loss reads.
+
+        Args:
+            response: the lower problem at its solution.
+            adjoint: v = ∂L_upper/∂z, over (some of) the problem's parameters.
+            targets: problems to pull it back to; all of them are read by the problem's loss,
+                or the inner loop starts from them.
+        """
+        ...

@@ -1,0 +1,203 @@
+"""Losses as plain functions of views (`mlograph.views.View`) and a batch.
+
+A loss gives a scalar tensor, or a mapping with `loss` and metrics. Metrics are detached tensors,
+never Python numbers, so that a loss can be mapped over tasks with `torch.func.vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlograph.errors import UsageError, did_you_mean
+from mlograph.views import View
+
+__all__ = [
+    "binary_cross_entropy",
+    "cross_entropy",
+    "l2",
+    "mse",
+    "proximal",
+    "reweighted_cross_entropy",
+    "weighted_l2",
+]
+
+
+def cross_entropy(model: View, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The mean of −log softmax(model(x))_y, and the share of right answers.
+
+    Args:
+        model: gives logits (n, classes).
+        batch: inputs (n, …) and int64 labels (n,).
+    """
+    x, y = _pair(batch)
+    logits = model(x)
+    return {"loss": F.cross_entropy(logits, y), "accuracy": _accuracy(logits, y)}
+
+
+def binary_cross_entropy(model: View, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The mean of −y log σ(f) − (1−y) log(1−σ(f)) with f = model(x), and the accuracy at f > 0.
+
+    Args:
+        model: gives logits (n,) or (n, 1).
+        batch: inputs (n, …) and targets in [0, 1], (n,) or (n, 1).
+
+    Raises:
+        UsageError: not one logit for each target.
+    """
+    x, y = _pair(batch)
+    logits, y = _same_shape(model(x), y)
+    loss = F.binary_cross_entropy_with_logits(logits, y.to(logits.dtype))
+    right = (logits.detach() > 0) == (y > 0.5)
+    return {"loss": loss, "accuracy": right.to(logits.dtype).mean()}
+
+
+def mse(model: View, batch: Sequence[Tensor]) -> Tensor:
+    """The mean of (model(x) − y)² over all entries.
+
+    Args:
+        model: gives predictions of the targets' shape; (n, 1) for (n,) will do.
+        batch: inputs (n, …) and targets.
+
+    Raises:
+        UsageError: predictions and targets differ in shape.
+    """
+    x, y = _pair(batch)
+    prediction, y = _same_shape(model(x), y)
+    return F.mse_loss(prediction, y)
+
+
+def proximal(model: View, anchor: View, weight: float = 1.0) -> Tensor:
+    """weight/2 · ‖θ − anchor‖² over all parameters, matched by name.
+
+    Implicit MAML (Rajeswaran et al., 2019) writes `weight` as λ.
+
+    Raises:
+        UsageError: the two do not have parameters of the same names and shapes.
+    """
+    ours, theirs = model.named_parameters(), anchor.named_parameters()
+    for name in [*ours, *theirs]:
+        if name not in ours or name not in theirs:
+            raise UsageError(
+                f"proximal: '{name}' is a parameter of only one of model and anchor; both need "
+                "the same architecture (write module: {copy: …})"
+            )
+        if ours[name].shape != theirs[name].shape:
+            raise UsageError(
+                f"proximal: parameter '{name}' has shape {tuple(ours[name].shape)} in model and "
+                f"{tuple(theirs[name].shape)} in anchor"
+            )
+    squares = [(ours[name] - theirs[name]).square().sum() for name in ours]
+    return weight / 2 * _total(squares, "proximal")
+
+
+def l2(model: View, weight: float = 1.0) -> Tensor:
+    """weight/2 · ‖θ‖² over all parameters."""
+    return weight / 2 * _total([p.square().sum() for p in model.parameters()], "l2")
+
+
+def weighted_l2(
+    model: View, penalties: View, parameter: str | None = None, penalty: str | None = None
+) -> Tensor:
+    """½ Σ_i exp(λ_i) ‖θ_i‖²: a log-penalty of its own for each feature.
+
+    Args:
+        model: holds the weights θ, (…, features), such as `mlograph.nn.MLP([features, 1])`.
+        penalties: holds the log-penalties λ, (features,), such as
+            `mlograph.nn.Tensors(penalties=[features])`.
+        parameter: the name of θ in `model`; not needed where only one parameter fits.
+        penalty: the name of λ in `penalties`; not needed where it has a single parameter.
+
+    Raises:
+        UsageError: θ or λ cannot be found, or their last axes differ.
+    """
+    candidates = penalties.named_parameters()
+    log_penalty = _named(candidates, "penalty", penalty)
+    features = log_penalty.shape[-1:]
+    weights = model.named_parameters()
+    if parameter is None:
+        weights = {name: w for name, w in weights.items() if _is_weight(w, features)}
+    theta = _named(weights, "parameter", parameter)
+    if theta.shape[-1:] != features:
+        raise UsageError(
+            f"weighted_l2: parameter has shape {tuple(theta.shape)}, penalties "
+            f"{tuple(log_penalty.shape)}; their last axes must be equal"
+        )
+    return 0.5 * (log_penalty.exp() * theta.square()).sum()
+
+
+def reweighted_cross_entropy(
+    classifier: View, weigher: View, batch: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """The mean of w(ℓ_i) · ℓ_i, where ℓ_i is the cross-entropy of sample i and w the weigher.
+
+    The weigher sees detached losses: it is trained only through what its weights do to the
+    classifier (Meta-Weight-Net, Shu et al., 2019).
+
+    Args:
+        classifier: gives logits (n, classes).
+        weigher: maps losses (n, 1) to weights (n, 1), such as `mlograph.nn.Weigher`.
+        batch: inputs (n, …) and int64 labels (n,).
+    """
+    x, y = _pair(batch)
+    logits = classifier(x)
+    each = F.cross_entropy(logits, y, reduction="none")
+    weights = weigher(each.detach()[:, None]).squeeze(1)
+    return {
+        "loss": (weights * each).mean(),
+        "accuracy": _accuracy(logits, y),
+        "weight": weights.detach().mean(),
+    }
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.detach().argmax(dim=-1) == labels).to(logits.dtype).mean()
+
+
+def _pair(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    # A mapping of two would be taken apart into its two names.
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise UsageError(
+            f"batch: expected a pair of inputs and targets, got {len(batch)} in a "
+            f"{type(batch).__name__}"
+        )
+    return batch[0], batch[1]
+
+
+def _same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, 1) and (n,) are the same thing; anything else would broadcast silently."""
+    if prediction.dim() == target.dim() + 1 and prediction.shape[-1] == 1:
+        prediction = prediction.squeeze(-1)
+    if prediction.shape != target.shape:
+        raise UsageError(
+            f"model: gives shape {tuple(prediction.shape)} where the targets have "
+            f"{tuple(target.shape)}"
+        )
+    return prediction, target
+
+
+def _total(terms: Sequence[Tensor], what: str) -> Tensor:
+    if not terms:
+        raise UsageError(f"{what}: the model has no parameters")
+    return torch.stack(tuple(terms)).sum()
+
+
+def _is_weight(tensor: Tensor, features: Sequence[int]) -> bool:
+    # One-dimensional parameters beside a matrix are biases, even where their size fits.
+    return tensor.shape[-1:] == torch.Size(features) and tensor.dim() != 1
+
+
+def _named(tensors: Mapping[str, Tensor], argument: str, name: str | None) -> Tensor:
+    if name is None:
+        if len(tensors) == 1:
+            return next(iter(tensors.values()))
+        found = ", ".join(tensors) or "none"
+        raise UsageError(f"weighted_l2: name the {argument}; candidates: {found}")
+    if name not in tensors:
+        raise UsageError(
+            f"weighted_l2: {argument} '{name}' does not exist ({did_you_mean(name, tensors)})"
+        )
+    return tensors[name]

@@ -1,0 +1,35 @@
+"""Averages of what a problem measures between two logs, without waiting for the device."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+
+@final
+class Meter:
+    """Running means by name; values stay tensors until they are read."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor | float] = {}
+        self._counts: dict[str, int] = {}
+        self._latest: dict[str, Tensor | float] = {}
+
+    def add(self, name: str, value: Tensor | float) -> None:
+        """Take one more value of `name`; NaN stands for `unknown` and is left out."""
+        if isinstance(value, float) and value != value:
+            return
+        self._sums[name] = self._sums.get(name, 0.0) + value
+        self._counts[name] = self._counts.get(name, 0) + 1
+        self._latest[name] = value
+
+    def latest(self, name: str) -> Tensor | float:
+        """The last value of `name`; it stays known after a flush. NaN if there was none."""
+        return self._latest.get(name, float("nan"))
+
+    def flush(self) -> dict[str, float]:
+        """The means since the last flush."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means

@@ -1,0 +1,108 @@
+"""A problem's module and its parameters, and the views of it that losses get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mlograph.errors import Fault, GraphError, did_you_mean
+from mlograph.errors import Path as SpecPath
+from mlograph.trees import Vector
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """A module with given parameters and buffers; implements `views.View`.
+
+    Attributes:
+        module: the architecture.
+        tensors: all its parameters by name, frozen ones included.
+        state: its buffers by name; calls may change them in place.
+        own: the parameters and buffers are the module's own, so that it can be called directly.
+    """
+
+    module: nn.Module
+    tensors: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
+    own: bool
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.own:
+            return self.module(*args, **kwargs)
+        return functional_call(self.module, {**self.tensors, **self.state}, args, kwargs)
+
+    def parameters(self) -> tuple[Tensor, ...]:
+        return tuple(self.tensors.values())
+
+    def named_parameters(self) -> Mapping[str, Tensor]:
+        return self.tensors
+
+    def buffers(self) -> Mapping[str, Tensor]:
+        return self.state
+
+
+@final
+class Model:
+    """A module and which of its parameters are optimised.
+
+    Attributes:
+        module: the module, on its device and in its precision.
+        params: the trainable parameters by name: the module's own leaf tensors.
+    """
+
+    def __init__(self, module: nn.Module, frozen: Iterable[str] = (), path: SpecPath = ()) -> None:
+        self.module = module
+        self._all: Vector = dict(module.named_parameters())
+        self._buffers: Vector = dict(module.named_buffers())
+        for index, pattern in enumerate(frozen):
+            matched = [name for name in self._all if fnmatchcase(name, pattern)]
+            if not matched:
+                hint = did_you_mean(pattern, self._all)
+                raise GraphError(
+                    [Fault((*path, "freeze", index), f"'{pattern}' fits no parameter", hint)]
+                )
+            for name in matched:
+                self._all[name].requires_grad_(False)
+        self.params: Vector = {n: p for n, p in self._all.items() if p.requires_grad}
+        if not self.params:
+            raise GraphError([Fault((*path, "module"), "there is no parameter to optimise")])
+
+    def live(self) -> ModelView:
+        """The module as it is: calls update its buffers (BatchNorm's running statistics)."""
+        return ModelView(self.module, self._all, self._buffers, own=True)
+
+    def still(self) -> ModelView:
+        """The module as it is, with copies of its buffers: calls leave no trace."""
+        if not self._buffers:
+            return self.live()
+        return ModelView(self.module, self._all, self._copied_buffers(), own=False)
+
+    def at(self, params: Mapping[str, Tensor], *, keep_buffers: bool = False) -> ModelView:
+        """The module with other trainable parameters, and copied buffers unless they are kept."""
+        buffers = self._buffers if keep_buffers else self._copied_buffers()
+        return ModelView(self.module, {**self._all, **params}, buffers, own=False)
+
+    def copy_from(self, other: Model) -> None:
+        """Take over all parameters and buffers of a model of the same architecture."""
+        with torch.no_grad():
+            ours, theirs = [*self._values()], [*other._values()]
+            torch._foreach_copy_(ours, theirs)
+
+    def same_architecture(self, other: Model) -> bool:
+        """Whether names and shapes of all parameters and buffers agree."""
+        return self._shapes() == other._shapes()
+
+    def _shapes(self) -> dict[str, torch.Size]:
+        return {name: x.shape for name, x in {**self._all, **self._buffers}.items()}
+
+    def _values(self) -> list[Tensor]:
+        return [*self._all.values(), *self._buffers.values()]
+
+    def _copied_buffers(self) -> Vector:
+        return {name: buffer.clone() for name, buffer in self._buffers.items()}

@@ -1,0 +1,225 @@
+"""The modules that the shipped graphs are made of; any `torch.nn.Module` does as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mlograph.errors import UsageError, did_you_mean
+
+__all__ = ["MLP", "ConvNet", "Tensors", "Weigher"]
+
+Downsample = Literal["stride", "pool"]
+Norm = Literal["batch", "layer", "none"]
+
+_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "softplus": nn.Softplus,
+}
+
+
+class ConvNet(nn.Module):
+    """The convolutional network of few-shot learning (Vinyals et al., 2016; Finn et al., 2017).
+
+    `layers` blocks of a 3×3 convolution, normalisation, ReLU and a halving of the resolution,
+    then one linear layer. Batch normalisation always uses the statistics of the batch at hand
+    and keeps none, so that the module is a pure function of its parameters and its input.
+
+    Args:
+        ways: the number of classes.
+        hidden: channels of every block.
+        channels: channels of the images.
+        layers: the number of blocks.
+        image_size: height and width of the images in pixels.
+        downsample: `stride` convolves with stride 2 (cheaper; usual for Omniglot), `pool` takes
+            the maximum of 2×2 pixels.
+        norm: `batch`, `layer` (over channels and positions of one image) or `none`.
+
+    Shapes:
+        (n, channels, image_size, image_size) → logits (n, ways).
+
+    Raises:
+        UsageError: an unknown choice, a size below 1, or images too small for so many layers.
+    """
+
+    def __init__(
+        self,
+        ways: int,
+        hidden: int = 64,
+        channels: int = 1,
+        layers: int = 4,
+        image_size: int = 28,
+        downsample: Downsample = "stride",
+        norm: Norm = "batch",
+    ) -> None:
+        super().__init__()
+        sizes = {"ways": ways, "hidden": hidden, "channels": channels, "layers": layers}
+        for name, size in sizes.items():
+            if size < 1:
+                raise UsageError(f"{name}: must be at least 1, got {size}")
+        _check_choice("downsample", downsample, ("stride", "pool"))
+        _check_choice("norm", norm, ("batch", "layer", "none"))
+        self.features = nn.Sequential(
+            *(_block(hidden if i else channels, hidden, downsample, norm) for i in range(layers))
+        )
+        side = _side(image_size, layers, downsample)
+        self.head = nn.Linear(hidden * side * side, ways)
+        _initialise(self.head, nonlinearity="linear")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, ways) of `images` (n, channels, height, width)."""
+        logits: Tensor = self.head(self.features(images).flatten(1))
+        return logits
+
+
+class MLP(nn.Module):
+    """A fully connected network; `MLP([d, 1])` is linear or logistic regression.
+
+    Args:
+        sizes: features of the input, of every hidden layer and of the output.
+        activation: `relu`, `tanh`, `sigmoid`, `gelu` or `softplus`, after all layers but the last.
+
+    Shapes:
+        (n, …) with `sizes[0]` numbers each → (n, sizes[-1]).
+
+    Raises:
+        UsageError: fewer than two sizes, a size below 1, or an unknown activation.
+    """
+
+    def __init__(self, sizes: Sequence[int], activation: str = "relu") -> None:
+        super().__init__()
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise UsageError(
+                f"sizes: expected two or more positive numbers such as [784, 256, 10], got {sizes}"
+            )
+        _check_choice("activation", activation, tuple(_ACTIVATIONS))
+        layers: list[nn.Module] = [nn.Flatten()]
+        for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+            last = i == len(sizes) - 2
+            linear = nn.Linear(inputs, outputs)
+            rectified = activation in ("relu", "gelu") and not last
+            _initialise(linear, nonlinearity="relu" if rectified else "linear")
+            layers += [linear] if last else [linear, _ACTIVATIONS[activation]()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The outputs (n, sizes[-1]), without an activation."""
+        outputs: Tensor = self.layers(inputs)
+        return outputs
+
+
+class Tensors(nn.Module):
+    """Bare tensors as a module: `Tensors(weights=[5000])` has one parameter of 5000 zeros.
+
+    Calling it gives the tensors by name.
+
+    Args:
+        init: the value of every entry, or one value for each name.
+        shapes: the shape of each tensor; `[]` makes a scalar, a number is short for one axis.
+
+    Raises:
+        UsageError: no tensors, a name that a module cannot give, or `init` names no tensor.
+    """
+
+    def __init__(
+        self, init: float | Mapping[str, float] = 0.0, **shapes: Sequence[int] | int
+    ) -> None:
+        super().__init__()
+        if not shapes:
+            raise UsageError("Tensors: give at least one name and shape, as in weights: [5000]")
+        if isinstance(init, Mapping):
+            for name in init:
+                if name not in shapes:
+                    raise UsageError(f"init: no tensor '{name}' ({did_you_mean(name, shapes)})")
+        for name, shape in shapes.items():
+            value = init.get(name, 0.0) if isinstance(init, Mapping) else init
+            sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+            tensor = torch.full(sizes, float(value), dtype=torch.get_default_dtype())
+            try:
+                self.register_parameter(name, nn.Parameter(tensor))
+            except KeyError:
+                raise UsageError(
+                    f"Tensors: '{name}' cannot name a tensor, choose another"
+                ) from None
+
+    def forward(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        return dict(self.named_parameters())
+
+
+class Weigher(nn.Module):
+    """Meta-Weight-Net (Shu et al., 2019): a sample's weight as a function of its loss.
+
+    One hidden layer with ReLU and a sigmoid at the end, so that weights lie in (0, 1).
+
+    Args:
+        hidden: features of the hidden layer.
+
+    Shapes:
+        losses (n, 1) → weights (n, 1).
+    """
+
+    def __init__(self, hidden: int = 100) -> None:
+        super().__init__()
+        self.layers = MLP([1, hidden, 1])
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """The weights (n, 1) of samples with these `losses` (n, 1)."""
+        return torch.sigmoid(self.layers(losses))
+
+
+def _block(inputs: int, outputs: int, downsample: Downsample, norm: Norm) -> nn.Sequential:
+    # Batch statistics cancel a bias; kept, it would be a direction without curvature.
+    conv = nn.Conv2d(
+        inputs,
+        outputs,
+        kernel_size=3,
+        padding=1,
+        stride=2 if downsample == "stride" else 1,
+        bias=norm != "batch",
+    )
+    _initialise(conv, nonlinearity="relu")
+    layers: list[nn.Module] = [conv]
+    if norm == "batch":
+        layers.append(nn.BatchNorm2d(outputs, track_running_stats=False))
+    elif norm == "layer":
+        layers.append(nn.GroupNorm(1, outputs))
+    if downsample == "pool":
+        # Before ReLU: both are monotone, so the result is the same, at a quarter of the work.
+        layers.append(nn.MaxPool2d(2))
+    layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def _side(image_size: int, layers: int, downsample: Downsample) -> int:
+    """The resolution that is left after `layers` halvings."""
+    side = image_size
+    for _ in range(layers):
+        side = (side + 1) // 2 if downsample == "stride" else side // 2
+    if side < 1:
+        raise UsageError(
+            f"image_size: {image_size} pixels cannot be halved {layers} times; use fewer layers"
+        )
+    return side
+
+
+def _initialise(layer: nn.Linear | nn.Conv2d, nonlinearity: Literal["relu", "linear"]) -> None:
+    """He initialisation where a ReLU follows, Xavier's elsewhere; biases start at zero."""
+    if nonlinearity == "relu":
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    else:
+        nn.init.xavier_normal_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{name}: unknown '{value}' ({did_you_mean(value, known)})")

@@ -1,0 +1,272 @@
+"""A problem at run time: the only place where a loss is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+from mlograph import trees
+from mlograph.batches import Feed, moved
+from mlograph.blame import blame
+from mlograph.errors import MlographError, UsageError
+from mlograph.language.spec import ProblemSpec
+from mlograph.model import Model
+from mlograph.randomness import TorchRandomState
+from mlograph.schedulers import LearningRate
+from mlograph.trees import Vector
+from mlograph.views import View
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a loss.
+
+    Attributes:
+        function: the loss function.
+        constants: arguments from the graph file.
+        views: which problem's view stands for which argument.
+        wants: which of `batch` and `step` the function takes.
+    """
+
+    function: Callable[..., Any]
+    constants: Mapping[str, Any]
+    views: Mapping[str, str]
+    wants: frozenset[str]
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The problems whose parameters the term may depend on."""
+        return frozenset(self.views.values())
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a loss was evaluated on, so that it can be evaluated on the same again.
+
+    Attributes:
+        batch: the problem's data, on its device.
+        step: updates that the problem had made.
+        random: torch's random state just before the evaluation (dropout masks follow from it).
+    """
+
+    batch: Any
+    step: int
+    random: TorchRandomState
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A loss value and its metrics, with their graph."""
+
+    loss: Tensor
+    metrics: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions called at moments of a problem's life; None where there is none."""
+
+    on_inner_loop_start: Callable[[Problem], None] | None = None
+    on_gradient: Callable[[Problem], None] | None = None
+    after_update: Callable[[Problem], None] | None = None
+
+
+@final
+@dataclass(eq=False)
+class Problem:
+    """One problem of a running graph.
+
+    Attributes:
+        name: its name in the graph.
+        spec: what the graph file says of it.
+        model: its module and trainable parameters.
+        others: the models of the problems that its loss reads.
+        optimizer: torch's own; steps the module's own parameters in place.
+        learning_rate: the scheduler, or one that does nothing.
+        terms: the loss is their sum.
+        feed: gives the batches.
+        device: where everything lies.
+        callbacks: the user's hooks.
+        scaler: for fp16 only.
+        updates: how many updates have been made.
+        moment: what the loss was last evaluated on in a step of its own.
+    """
+
+    name: str
+    spec: ProblemSpec
+    model: Model
+    others: Mapping[str, Model]
+    optimizer: Optimizer
+    learning_rate: LearningRate
+    terms: Sequence[Term]
+    feed: Feed
+    device: torch.device
+    callbacks: Callbacks = field(default_factory=Callbacks)
+    scaler: GradScaler | None = None
+    updates: int = 0
+    moment: Moment | None = None
+
+    def next_moment(self) -> Moment:
+        """Draw the next batch and note the random state: the moment of the next own step."""
+        dtype = torch.float64 if self.spec.precision == "float64" else None
+        batch = moved(self.feed.next(), self.device, dtype)
+        self.moment = Moment(batch, self.updates, TorchRandomState.capture(self.device))
+        return self.moment
+
+    def views(self, replaced: Mapping[str, View] | None = None) -> dict[str, View]:
+        """Views of this problem and of all that it reads, at their present parameters.
+
+        Calls through them change no buffer; `replaced` overrides some of them.
+        """
+        views: dict[str, View] = {name: model.still() for name, model in self.others.items()}
+        views[self.name] = self.model.still()
+        views.update(replaced or {})
+        return views
+
+    def evaluate(
+        self, views: Mapping[str, View], moment: Moment, terms: Iterable[Term] | None = None
+    ) -> Evaluation:
+        """The loss Σ terms at the parameters that the views hold.
+
+        Raises:
+            UsageError: a term gives something that is not a scalar or has no `loss`.
+        """
+        total: Tensor | None = None
+        metrics: dict[str, Tensor] = {}
+        with self._autocast():
+            for term in self.terms if terms is None else terms:
+                loss, found = self._call(term, views, moment)
+                total = loss if total is None else total + loss
+                metrics.update(found)
+        assert total is not None, "a loss has at least one term"
+        return Evaluation(total, metrics)
+
+    def terms_reading(self, names: Iterable[str]) -> tuple[Term, ...]:
+        """The terms that may depend on one of the problems `names`."""
+        wanted = frozenset(names)
+        return tuple(term for term in self.terms if term.reads & wanted)
+
+    def residual(self, moment: Moment) -> Residual:
+        """g = ∂L/∂θ at the present parameters, recorded so that it can be differentiated.
+
+        The loss is evaluated once, with the random numbers of `moment` and copied buffers.
+        """
+        with moment.random.replayed(self.device):
+            evaluation = self.evaluate(self.views(), moment)
+        gradient = gradients(evaluation.loss, self.model.params, create_graph=True)
+        params = {name: self.model.params[name] for name in gradient}
+        return Residual(gradient, params, {n: m.params for n, m in self.others.items()})
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = _AUTOCAST.get(self.spec.precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+    def _call(
+        self, term: Term, views: Mapping[str, View], moment: Moment
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        arguments: dict[str, Any] = dict(term.constants)
+        arguments.update({name: views[problem] for name, problem in term.views.items()})
+        if "batch" in term.wants:
+            arguments["batch"] = moment.batch
+        if "step" in term.wants:
+            arguments["step"] = moment.step
+        try:
+            value = term.function(**arguments)
+        except MlographError:
+            raise
+        except Exception as error:
+            raise UsageError(f"problems.{self.name}.loss: {blame(error)}") from error
+        metrics: dict[str, Tensor] = {}
+        if isinstance(value, Mapping):
+            if "loss" not in value:
+                raise UsageError(f"problems.{self.name}.loss: the loss returned no 'loss'")
+            metrics = {k: v.detach() for k, v in value.items() if k != "loss"}
+            value = value["loss"]
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise UsageError(
+                f"problems.{self.name}.loss: expected a scalar tensor, got {_described(value)}"
+            )
+        return value.reshape(()), metrics
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The gradient of a problem's loss with its graph: the left side of Φ(θ, u) = 0.
+
+    Attributes:
+        value: g = ∂L/∂θ; parameters that the loss never touches are left out.
+        params: θ, the same names.
+        reads: parameters of the other problems that the loss reads, by problem.
+    """
+
+    value: Vector
+    params: Vector
+    reads: Mapping[str, Vector]
+
+    def hvp(self, vector: Vector) -> Vector:
+        """(∂²L/∂θ²) · vector, from the recorded graph."""
+        return filled(self._pull(vector, self.params), self.params)
+
+    def cross(self, vector: Vector, target: str) -> Vector:
+        """(∂²L/∂target∂θ)ᵀ · vector; without the parameters that g does not depend on."""
+        return self._pull(vector, self.reads[target])
+
+    def _pull(self, vector: Vector, wrt: Vector) -> Vector:
+        outputs = {name: g for name, g in self.value.items() if g.requires_grad}
+        if not outputs:
+            return {}
+        found = torch.autograd.grad(
+            list(outputs.values()),
+            list(wrt.values()),
+            [vector[name] for name in outputs],
+            retain_graph=True,
+            allow_unused=True,
+        )
+        return {name: x for name, x in zip(wrt, found, strict=True) if x is not None}
+
+
+def gradients(
+    loss: Tensor, params: Mapping[str, Tensor], *, create_graph: bool = False, keep: bool = False
+) -> Vector:
+    """∂loss/∂params by name; parameters that the loss does not depend on are left out."""
+    if not loss.requires_grad:
+        return {}
+    found = torch.autograd.grad(
+        loss,
+        list(params.values()),
+        create_graph=create_graph,
+        retain_graph=create_graph or keep,
+        allow_unused=True,
+    )
+    return {name: g for name, g in zip(params, found, strict=True) if g is not None}
+
+
+def filled(vector: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Vector:
+    """`vector` with zeros for the names of `like` that it lacks."""
+    return {
+        name: vector[name] if name in vector else torch.zeros_like(tensor)
+        for name, tensor in like.items()
+    }
+
+
+def clipped(gradient: Vector, largest: float | None) -> Vector:
+    """gradient · min(1, largest / ‖gradient‖), as torch's clip_grad_norm_ has it; differentiable."""
+    if largest is None or not gradient:
+        return gradient
+    factor = (largest / (trees.norm(gradient) + 1e-6)).clamp(max=1.0)
+    return {name: tensor * factor for name, tensor in gradient.items()}
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,49 @@
+"""The state of torch's random numbers, kept so that a loss can be evaluated twice alike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TorchRandomState:
+    """State of the CPU generator, and of the CUDA generator where the run is on one."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+
+    @classmethod
+    def capture(cls, device: torch.device) -> TorchRandomState:
+        """The present state."""
+        on_cuda = device.type == "cuda"
+        return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if on_cuda else None)
+
+    def restore(self, device: torch.device) -> None:
+        """Make this the present state again."""
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, device)
+
+    @contextmanager
+    def replayed(self, device: torch.device) -> Iterator[None]:
+        """Draw the same numbers again inside, and leave no trace of it outside."""
+        before = TorchRandomState.capture(device)
+        self.restore(device)
+        try:
+            yield
+        finally:
+            before.restore(device)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices), numpy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

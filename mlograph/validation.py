@@ -1,0 +1,159 @@
+"""What is measured on data that training never sees."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mlograph.envs.few_shot import FewShotEnv
+from mlograph.envs.protocol import Env, SplitEnv
+from mlograph.errors import UsageError, did_you_mean
+from mlograph.trial import Trial
+
+
+class Validator(Protocol):
+    """Measures a run from time to time, without leaving a trace in it."""
+
+    def baselines(self, trial: Trial) -> Mapping[str, Mapping[str, float]]:
+        """What to compare with, by name; called once, before the first step."""
+        ...
+
+    def validate(self, trial: Trial) -> Mapping[str, float]:
+        """Metrics by name."""
+        ...
+
+
+_BASELINES = ("untrained", "transfer")
+
+
+@final
+class Adaptation:
+    """How well the counted problem adapts to tasks of held-out classes.
+
+    Each task runs the plan's own inner loops, with the graph's own optimiser, steps and losses,
+    and judges the result by the counted problem's loss on the task's query.
+
+    Args:
+        tasks: tasks of a validation during the run; always the same ones.
+        final_tasks: tasks of the validation at the end; as many as `tasks` by default.
+        split: of the Env.
+        baselines: `untrained` (adapting from the initial weights) and `transfer` (adapting from
+            weights trained as an ordinary classifier of the training classes, with a new head).
+        transfer_steps: updates of the transfer baseline's training, on batches of 128.
+        seed: of the tasks.
+    """
+
+    def __init__(  # noqa: PLR0913 (each is a choice of the user's, and all have names)
+        self,
+        tasks: int = 100,
+        *,
+        final_tasks: int | None = None,
+        split: str = "test",
+        baselines: Sequence[str] = ("untrained",),
+        transfer_steps: int = 500,
+        seed: int = 1_000_003,
+    ) -> None:
+        for name in baselines:
+            if name not in _BASELINES:
+                raise UsageError(f"baselines: no '{name}' ({did_you_mean(name, _BASELINES)})")
+        self._tasks = tasks
+        self._final_tasks = final_tasks or tasks
+        self._split = split
+        self._baselines = tuple(baselines)
+        self._transfer_steps = transfer_steps
+        self._seed = seed
+
+    def baselines(self, trial: Trial) -> Mapping[str, Mapping[str, float]]:
+        found: dict[str, Mapping[str, float]] = {}
+        if "untrained" in self._baselines:
+            found["untrained"] = self._measure(trial, self._final_tasks)
+        if "transfer" in self._baselines:
+            body = self._transfer(trial)
+            found["transfer"] = trial.with_module(
+                lambda module: _load_body(module, body),
+                lambda: self._measure(trial, self._final_tasks),
+            )
+        return found
+
+    def validate(self, trial: Trial) -> Mapping[str, float]:
+        return self._measure(trial, self._final_tasks if trial.final else self._tasks)
+
+    def _measure(self, trial: Trial, tasks: int) -> dict[str, float]:
+        found = trial.adapt(self._env(trial), tasks)
+        means = {name: float(values.mean()) for name, values in found.items()}
+        if "accuracy" in found and tasks > 1:
+            means["accuracy_ci95"] = 1.96 * float(found["accuracy"].std()) / tasks**0.5
+        return means
+
+    def _env(self, trial: Trial) -> Env:
+        env = trial.env
+        if not isinstance(env, SplitEnv):
+            raise UsageError(
+                "engine.validate: Adaptation needs an Env with a 'split' method (held-out tasks)"
+            )
+        return env.split(self._split, seed=self._seed)
+
+    def _transfer(self, trial: Trial) -> nn.Module:
+        """The counted problem's network, trained as a plain classifier of all training classes."""
+        env = trial.env
+        if not isinstance(env, FewShotEnv):
+            raise UsageError("baselines: 'transfer' needs a FewShotEnv")
+        images, labels = env.examples()
+        network = copy.deepcopy(trial.module(trial.counted))
+        _replace_head(network, int(labels.max()) + 1)
+        network.to(trial.device)
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+        draw = torch.Generator().manual_seed(self._seed)
+        for _ in range(self._transfer_steps):
+            index = torch.randint(len(labels), (128,), generator=draw)
+            x, y = images[index].to(trial.device), labels[index].to(trial.device)
+            loss = F.cross_entropy(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return network
+
+
+@final
+class Evaluate:
+    """A problem's own loss and metrics on other data.
+
+    Args:
+        problem: whose loss.
+        data: batches: a DataLoader or an iterable that ends.
+    """
+
+    def __init__(self, problem: str, data: Iterable[Any]) -> None:
+        self._problem = problem
+        self._data = data
+
+    def baselines(self, trial: Trial) -> Mapping[str, Mapping[str, float]]:
+        return {"untrained": self.validate(trial)}
+
+    def validate(self, trial: Trial) -> Mapping[str, float]:
+        if self._problem not in trial.program.problems:
+            hint = did_you_mean(self._problem, trial.program.problems)
+            raise UsageError(f"engine.validate.problem: no problem '{self._problem}' ({hint})")
+        return trial.evaluate(self._problem, self._data)
+
+
+def _replace_head(network: nn.Module, outputs: int) -> None:
+    """Give the last linear layer `outputs` outputs."""
+    heads = [(n, part) for n, part in network.named_modules() if isinstance(part, nn.Linear)]
+    if not heads:
+        raise UsageError("baselines: 'transfer' needs a module that ends in a torch.nn.Linear")
+    name, head = heads[-1]
+    network.set_submodule(name, nn.Linear(head.in_features, outputs))
+
+
+def _load_body(module: nn.Module, trained: nn.Module) -> None:
+    """Take over every tensor of the same name and shape: all but the head, which stays as it is."""
+    theirs: Mapping[str, Tensor] = trained.state_dict()
+    for name, tensor in module.state_dict().items():
+        if theirs[name].shape == tensor.shape:
+            tensor.copy_(theirs[name])
