@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from mlograph.errors import UsageError
+from mlograph.blame import blame
 from mlograph.envs.protocol import Env
+from mlograph.errors import MlographError, UsageError
 
 
 class Feed(Protocol):
@@ -21,6 +22,10 @@ class Feed(Protocol):
 
     def next(self) -> Any:
         """The next batch; tensors may lie on any device."""
+        ...
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Inside, batches come from a reading of its own, and this one does not move."""
         ...
 
 
@@ -62,34 +67,69 @@ class EnvFeed:
     def next(self) -> Any:
         return self.env.batch(self.name)
 
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()  # Whoever tries something out replaces the Env.
+
+
+def checked_batches(data: object) -> Iterable[Any]:
+    """`data`, if it can be walked through batch by batch.
+
+    Raises:
+        UsageError: it is no iterable, or a data set that is not batched.
+    """
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        raise UsageError(
+            f"a {type(data).__name__} is a Dataset, which gives single samples; "
+            "wrap it in torch.utils.data.DataLoader or mlograph.data.full_batch"
+        )
+    if not isinstance(data, Iterable):
+        raise UsageError(f"expected a DataLoader or an iterable, got a {type(data).__name__}")
+    return data
+
 
 @final
 class IterableFeed:
     """Walks through an iterable again and again.
 
     Raises:
-        UsageError: the iterable is a data set that is not batched, empty, or cannot be repeated.
+        UsageError: the iterable is empty, fails, or cannot be repeated.
     """
 
     def __init__(self, source: Iterable[Any], owner: str) -> None:
-        if isinstance(source, Dataset) and not isinstance(source, IterableDataset):
-            raise UsageError(
-                f"{owner}: the data are a Dataset, which gives single samples; "
-                "wrap it in torch.utils.data.DataLoader or mlograph.data.full_batch"
-            )
         self._source = source
         self._owner = owner
         self._iterator: Iterator[Any] | None = None
 
     def next(self) -> Any:
         for _ in range(2):
-            if self._iterator is None:
-                self._iterator = iter(self._source)
             try:
+                if self._iterator is None:
+                    self._iterator = iter(self._source)
                 return next(self._iterator)
             except StopIteration:
                 self._iterator = None
+            except MlographError:
+                raise
+            except Exception as error:
+                raise UsageError(f"{self._owner}: {blame(error)}") from error
         raise UsageError(f"{self._owner}: the data gave no batch, or cannot be read a second time")
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        if isinstance(self._source, Iterator):
+            raise UsageError(
+                f"{self._owner}: validation would use up an iterator that can be read only once; "
+                "give an iterable, such as a DataLoader"
+            )
+        generator = self._source.generator if isinstance(self._source, DataLoader) else None
+        drawn = generator.get_state() if generator is not None else None
+        kept, self._iterator = self._iterator, None
+        try:
+            yield
+        finally:
+            self._iterator = kept
+            if generator is not None and drawn is not None:
+                generator.set_state(drawn)
 
 
 @dataclass(frozen=True)
@@ -101,6 +141,13 @@ class NamedFeeds:
     def next(self) -> Any:
         return {name: feed.next() for name, feed in self.feeds.items()}
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for feed in self.feeds.values():
+                stack.enter_context(feed.aside())
+            yield
+
 
 @dataclass(frozen=True)
 class NoFeed:
@@ -108,6 +155,9 @@ class NoFeed:
 
     def next(self) -> Any:
         return None
+
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def moved(batch: Any, device: torch.device, dtype: torch.dtype | None) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -21,10 +21,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mlograph import hypergradients, optimizers
-from mlograph.batches import EnvFeed, Feed, IterableFeed, NamedFeeds, NoFeed, SharedEnv
-from mlograph.components import Imports, build, check_arguments, parameters_of
+from mlograph.batches import (
+    EnvFeed,
+    Feed,
+    IterableFeed,
+    NamedFeeds,
+    NoFeed,
+    SharedEnv,
+    checked_batches,
+)
+from mlograph.components import Imports, build, build_arguments, check_arguments, parameters_of
 from mlograph.envs.protocol import Env
-from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean
+from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean, dotted
 from mlograph.errors import Path as SpecPath
 from mlograph.executor import Program
 from mlograph.graph import ProblemGraph
@@ -80,15 +88,16 @@ class _Binder:
     faults: list[Fault] = field(default_factory=list)
 
     def program(self, plan: Plan) -> Program:
-        device = choose_device(self.graph)
+        device = torch.device("cpu")
+        with self._gathering(("engine", "device")):
+            device = choose_device(self.graph)
         env = self._env()
         models = self._models(device)
         problems: dict[str, Problem] = {}
         for name, spec in self.graph.problems.items():
-            with self._gathering(("problems", name)):
-                problem = self._problem(name, spec, models, env, device)
-                if problem is not None:
-                    problems[name] = problem
+            problem = self._problem(name, spec, models, env, device)
+            if problem is not None:
+                problems[name] = problem
         if self.faults:
             raise GraphError(self.faults)
         return Program(
@@ -155,13 +164,22 @@ class _Binder:
     ) -> Problem | None:
         path = ("problems", name)
         terms = self._terms(name, spec, path)
-        feed = self._feed(name, spec.data, env)
+        feed: Feed = NoFeed()
+        with self._gathering((*path, "data")):
+            feed = self._feed(name, spec.data, env)
+        callbacks = self._callbacks(spec, path)
         model = models.get(name)
         if model is None:
             return None
-        optimizer, rate = self._optimizer(name, spec, model)
         self._check_start(name, spec, models)
-        self._check_unroll(name, spec, optimizer)
+        optimizer = rate = None
+        with self._gathering((*path, "optimizer")):
+            optimizer = self._optimizer(name, spec, model)
+            self._check_unroll(name, spec, optimizer)
+            with self._gathering((*path, "scheduler")):
+                rate = self._learning_rate(name, spec, optimizer)
+        if optimizer is None or rate is None:
+            return None
         reads = self.graph.reads(name)
         return Problem(
             name=name,
@@ -173,31 +191,39 @@ class _Binder:
             terms=terms,
             feed=feed,
             device=device,
-            callbacks=self._callbacks(spec, path),
+            callbacks=callbacks,
             scaler=GradScaler(device.type) if spec.precision == "fp16" else None,
         )
 
-    def _optimizer(
-        self, name: str, spec: ProblemSpec, model: Model
-    ) -> tuple[Optimizer, LearningRate]:
+    def _optimizer(self, name: str, spec: ProblemSpec, model: Model) -> Optimizer:
         path = ("problems", name, "optimizer")
-        component, groups = spec.optimizer, [*model.params.values()]
+        component, given = spec.optimizer, [*model.params.values()]
         if isinstance(component, Component) and "params" in component.args:
             arguments = dict(component.args)
-            grouped = _groups(arguments.pop("params"), model, (*path, "params"))
+            given = _groups(arguments.pop("params"), model, (*path, "params"))
             component = Component.of(component.target, **arguments)
-            optimizer = build(component, self.imports, path, positional=(grouped,))
-        else:
-            optimizer = build(component, self.imports, path, positional=(groups,))
+        optimizer = build(component, self.imports, path, positional=(given,))
         if not isinstance(optimizer, Optimizer):
             raise GraphError([Fault(path, f"expected a torch optimiser, got a {_kind(optimizer)}")])
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            message = f"{_kind(optimizer)} evaluates the loss by itself, which no graph can let it do"
+            raise GraphError([Fault(path, message)])
+        _check_ownership(optimizer, model, path)
+        return optimizer
+
+    def _learning_rate(self, name: str, spec: ProblemSpec, optimizer: Optimizer) -> LearningRate:
         if spec.scheduler is None:
-            return optimizer, Constant()
+            return Constant()
         path = ("problems", name, "scheduler")
-        scheduler = build(spec.scheduler, self.imports, path, positional=(optimizer,))
+        # Schedulers may be made of schedulers, and each is given the optimiser.
+        shared = {"optimizer": optimizer}
+        scheduler = build(spec.scheduler, self.imports, path, shared=shared)
         if not isinstance(scheduler, LRScheduler | ReduceLROnPlateau):
             raise GraphError([Fault(path, f"expected a torch scheduler, got a {_kind(scheduler)}")])
-        return optimizer, Scheduled(scheduler, optimizer, name)
+        if scheduler.optimizer is not optimizer:
+            raise GraphError([Fault(path, "the scheduler was made for another optimiser")])
+        return Scheduled(scheduler, optimizer, name)
 
     def _terms(self, name: str, spec: ProblemSpec, path: SpecPath) -> tuple[Term, ...]:
         terms = []
@@ -205,7 +231,8 @@ class _Binder:
             place = (*path, "loss", index) if len(spec.loss) > 1 else (*path, "loss")
             with self._gathering(place):
                 function = self.imports.resolve(component.target, place)
-                terms.append(bind_term(function, component, tuple(self.graph.problems), place))
+                arguments = build_arguments(component.args, self.imports, place)
+                terms.append(bind_term(function, arguments, tuple(self.graph.problems), place))
         if len(terms) == len(spec.loss):
             self.faults.extend(_read_faults(self.graph, name, terms, (*path, "loss")))
         return tuple(terms)
@@ -216,24 +243,21 @@ class _Binder:
             return NoFeed()
         if isinstance(data, dict):
             return NamedFeeds(
-                {key: self._one_feed(name, one, env, (*path, key)) for key, one in data.items()}
+                {key: self._one_feed(one, env, (*path, key)) for key, one in data.items()}
             )
-        return self._one_feed(name, data, env, path)
+        return self._one_feed(data, env, path)
 
     def _one_feed(
         self,
-        name: str,
         source: Component | Live | EnvBatch,
         env: SharedEnv | None,
         path: SpecPath,
     ) -> Feed:
         if not isinstance(source, EnvBatch):
-            data = build(source, self.imports, path)
-            if not isinstance(data, Iterable):
-                raise GraphError(
-                    [Fault(path, f"expected a DataLoader or an iterable, got a {_kind(data)}")]
-                )
-            return IterableFeed(data, f"problems.{name}.data")
+            with self._gathering(path):
+                data = checked_batches(build(source, self.imports, path))
+                return IterableFeed(data, dotted(path))
+            return NoFeed()
         if env is None:
             return NoFeed()  # The Env itself is at fault; that has been noted.
         if source.name not in env.env.batches:
@@ -242,16 +266,11 @@ class _Binder:
         return EnvFeed(env, source.name)
 
     def _callbacks(self, spec: ProblemSpec, path: SpecPath) -> Callbacks:
+        path, hooks = (*path, "callbacks"), spec.callbacks
         return Callbacks(
-            on_inner_loop_start=self._callback(
-                spec.callbacks.on_inner_loop_start, (*path, "callbacks", "on_inner_loop_start")
-            ),
-            on_gradient=self._callback(
-                spec.callbacks.on_gradient, (*path, "callbacks", "on_gradient")
-            ),
-            after_update=self._callback(
-                spec.callbacks.after_update, (*path, "callbacks", "after_update")
-            ),
+            self._callback(hooks.on_inner_loop_start, (*path, "on_inner_loop_start")),
+            self._callback(hooks.on_gradient, (*path, "on_gradient")),
+            self._callback(hooks.after_update, (*path, "after_update")),
         )
 
     def _callback(
@@ -259,27 +278,27 @@ class _Binder:
     ) -> Callable[[Problem], None] | None:
         if component is None:
             return None
-        function = self.imports.resolve(component.target, path)
-        arguments = dict(component.args)
-        check_arguments(function, {"problem": None, **arguments}, path)
+        with self._gathering(path):
+            function = self.imports.resolve(component.target, path)
+            arguments = build_arguments(component.args, self.imports, path)
+            check_arguments(function, {"problem": None, **arguments}, path)
 
-        def call(problem: Problem) -> None:
-            function(problem=problem, **arguments)
+            def call(problem: Problem) -> None:
+                function(problem=problem, **arguments)
 
-        return call
+            return call
+        return None
 
     def _check_start(self, name: str, spec: ProblemSpec, models: Mapping[str, Model]) -> None:
         start = spec.start_from
         if start in models and not models[start].same_architecture(models[name]):
-            raise GraphError(
-                [
-                    Fault(
-                        ("problems", name, "start_from"),
-                        f"'{name}' cannot start from '{start}': their parameters differ in names "
-                        "or shapes",
-                        f"write 'module: {{copy: {start}}}'",
-                    )
-                ]
+            self.faults.append(
+                Fault(
+                    ("problems", name, "start_from"),
+                    f"'{name}' cannot start from '{start}': their parameters differ in names "
+                    "or shapes",
+                    f"write 'module: {{copy: {start}}}'",
+                )
             )
 
     def _check_unroll(self, name: str, spec: ProblemSpec, optimizer: Optimizer) -> None:
@@ -300,7 +319,7 @@ class _Binder:
 
 def bind_term(
     function: Callable[..., Any],
-    component: Component,
+    arguments: Mapping[str, Any],
     problems: Sequence[str],
     path: SpecPath,
 ) -> Term:
@@ -317,7 +336,7 @@ def bind_term(
     hints = _annotations(function)
     constants: dict[str, Any] = {}
     views: dict[str, str] = {}
-    for name, value in component.args.items():
+    for name, value in arguments.items():
         if isinstance(value, str) and value in problems and hints.get(name) is not str:
             views[name] = value
         elif hints.get(name) is View:
@@ -326,9 +345,9 @@ def bind_term(
         else:
             constants[name] = value
     for name in parameters:
-        if name in problems and name not in component.args:
+        if name in problems and name not in arguments:
             views[name] = name
-    wants = frozenset({"batch", "step"} & parameters.keys()) - component.args.keys()
+    wants = frozenset({"batch", "step"} & parameters.keys()) - arguments.keys()
     check_arguments(function, {**constants, **views, **dict.fromkeys(wants)}, path)
     return Term(function, constants, views, wants)
 
@@ -376,6 +395,19 @@ def _read_faults(
             f"the loss of '{name}' does not read '{other}'",
             f"give the loss an argument '{other}', or remove the edge",
         )
+
+
+def _check_ownership(optimizer: Optimizer, model: Model, path: SpecPath) -> None:
+    """An optimiser that was built elsewhere holds this module's parameters: all, and no others."""
+    held = {id(param) for group in optimizer.param_groups for param in group["params"]}
+    missing = [name for name, param in model.params.items() if id(param) not in held]
+    foreign = held - {id(param) for param in model.module.parameters()}
+    if foreign:
+        message = f"the optimiser holds {len(foreign)} parameters that are not of this module"
+        raise GraphError([Fault(path, message)])
+    if missing:
+        message = f"the optimiser does not hold {', '.join(map(repr, missing))}"
+        raise GraphError([Fault(path, message, "add what shall stay fixed to 'freeze'")])
 
 
 def _groups(value: object, model: Model, path: SpecPath) -> list[dict[str, Any]]:

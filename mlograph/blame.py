@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from pathlib import Path
 
 import torch
 
-_LIBRARIES = (Path(__file__).parent, Path(torch.__file__).parent)
+_ENGINE = (Path(__file__).parent, Path(torch.__file__).parent)
+_INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
 
 
 def blame(error: BaseException) -> str:
     """`ValueError: too many values (losses.py:12)`: the error and the user's innermost line."""
     text = f"{type(error).__name__}: {error}".rstrip(": ")
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        file = Path(frame.filename)
-        if file.exists() and not any(file.is_relative_to(library) for library in _LIBRARIES):
-            return f"{text} ({file.name}:{frame.lineno})"
+    # Frames without a line are not the user's to read: frozen modules, compiled strings.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)[::-1] if frame.line]
+    for libraries in (_ENGINE + _INSTALLED, _ENGINE):
+        for frame in frames:
+            file = Path(frame.filename)
+            if not any(file.is_relative_to(library) for library in libraries):
+                return f"{text} ({file.name}:{frame.lineno})"
     return text

@@ -21,15 +21,29 @@ from mlograph.errors import Fault, GraphError, did_you_mean
 from mlograph.errors import Path as SpecPath
 from mlograph.language.spec import Component, Live
 
-# Parts of these packages that only build things. Others load code or files (torch.hub, torch.load).
+# Parts of these packages that only build things. Others load code or files (torch.hub, torch.load),
+# or would open this very list (mlograph.components.Imports, mlograph.load).
 ALLOWED = (
     "torch.nn",
     "torch.optim",
     "torch.utils.data",
     "torch.distributions",
-    "mlograph",
+    "mlograph.data",
+    "mlograph.envs",
+    "mlograph.loggers",
+    "mlograph.losses",
+    "mlograph.nn",
+    "mlograph.validation",
     "learn2learn",
     "torchvision",
+)
+
+# Parts of these that write, fetch or unpickle whatever they are told to.
+REFUSED = (
+    "torch.utils.data.datapipes",
+    "torchvision.datasets.utils",
+    "torchvision.io",
+    "learn2learn.data.utils",
 )
 
 SHORT_NAMES: Mapping[str, str] = {
@@ -51,6 +65,8 @@ SHORT_NAMES: Mapping[str, str] = {
     "proximal": "mlograph.losses.proximal",
     "l2": "mlograph.losses.l2",
     "dataloader": "torch.utils.data.DataLoader",
+    "jsonl": "mlograph.loggers.jsonl.Jsonl",
+    "csv": "mlograph.loggers.table.Csv",
 }
 
 
@@ -86,7 +102,7 @@ class Imports:
         if not local and not self._may_begin(name):
             _refuse(path, f"'{name}' may not be imported", self._allowance(parts[0]))
         module = self._import_local(parts[0], path) if local else _import(parts[0], name, path)
-        found = _walk(module, parts, path, local=local)
+        found = self._walk(module, parts, path, local=local)
         self._check_origin(found, name, module if local else None, path)
         return found
 
@@ -98,10 +114,15 @@ class Imports:
         return (self.folder / f"{stem}.py").is_file()
 
     def _may_begin(self, name: str) -> bool:
-        return any(
-            _lies_in(name, package) or _lies_in(package, name.split(".", 1)[0])
-            for package in (*ALLOWED, *self.allowed)
+        return self._is_allowed(name) or any(
+            _lies_in(package, name.split(".", 1)[0]) for package in ALLOWED
         )
+
+    def _is_allowed(self, name: str) -> bool:
+        """Whether a module is one of those that the caller opened, or a listed one."""
+        listed = any(_lies_in(name, package) for package in ALLOWED)
+        refused = any(_lies_in(name, package) for package in REFUSED)
+        return (listed and not refused) or any(_lies_in(name, one) for one in self.allowed)
 
     def _allowance(self, root: str) -> str:
         beside = f"no {root}.py beside the graph file; " if self.folder is not None else ""
@@ -113,9 +134,40 @@ class Imports:
         if not (isinstance(found, type) or inspect.isroutine(found)):
             _refuse(path, f"'{name}' is neither a class nor a function")
         origin = _origin(found)
-        allowed = (*ALLOWED, *self.allowed, *([local.__name__] if local else []))
-        if not any(_lies_in(origin, package) for package in allowed):
+        if not self._is_allowed(origin) and (local is None or origin != local.__name__):
             _refuse(path, f"'{name}' is defined in '{origin}', which may not be imported")
+
+    def _walk(self, module: ModuleType, parts: list[str], path: SpecPath, *, local: bool) -> object:
+        found: object = module
+        for depth, part in enumerate(parts[1:], start=2):
+            here = ".".join(parts[: depth - 1])
+            members = vars(found) if isinstance(found, ModuleType | type) else {}
+            if part not in members and isinstance(found, ModuleType) and not local:
+                self._import_submodule(f"{here}.{part}", path)
+                members = vars(found)
+            if part not in members:
+                near = did_you_mean(part, [name for name in members if not name.startswith("_")])
+                _refuse(path, f"'{here}' has no '{part}'", near if "mean" in near else "")
+            member = members[part]
+            if isinstance(member, classmethod | staticmethod):
+                member = member.__get__(None, found)
+            found = member
+            if isinstance(found, ModuleType) and not _lies_in(found.__name__, parts[0]):
+                _refuse(path, f"'{here}.{part}' is the module '{found.__name__}' of another package")
+        return found
+
+    def _import_submodule(self, name: str, path: SpecPath) -> None:
+        """Import `name` if it is a module that something allowed lies in; else do nothing."""
+        leads_on = any(_lies_in(package, name) for package in (*ALLOWED, *self.allowed))
+        if not leads_on and not self._is_allowed(name):
+            return
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                _refuse(path, f"'{name}' cannot be imported: {error}")
+        except Exception as error:
+            _refuse(path, f"'{name}' cannot be imported: {type(error).__name__}: {error}")
 
     def _import_local(self, stem: str, path: SpecPath) -> ModuleType:
         assert self.folder is not None
@@ -131,7 +183,7 @@ class Imports:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             _refuse(path, f"{file.name} cannot be imported: {type(error).__name__}: {error}")
         return module
@@ -144,6 +196,7 @@ def build(
     given: Mapping[str, object] | None = None,
     *,
     positional: tuple[object, ...] = (),
+    shared: Mapping[str, object] | None = None,
 ) -> Any:
     """Call what a component names with its arguments, nested components built first.
 
@@ -154,6 +207,7 @@ def build(
         given: keyword arguments that are passed if the target has such a parameter and the
             component does not set it.
         positional: arguments that come first.
+        shared: like `given`, and for the components nested in this one as well.
 
     Raises:
         GraphError: an import that is not allowed, arguments that do not fit, or a failing call.
@@ -161,12 +215,9 @@ def build(
     if isinstance(component, Live):
         return component.value
     target = imports.resolve(component.target, path)
-    arguments = {
-        name: _build_nested(value, imports, (*path, name))
-        for name, value in component.args.items()
-    }
+    arguments = build_arguments(component.args, imports, path, shared)
     accepted = parameters_of(target)
-    for name, value in (given or {}).items():
+    for name, value in {**(shared or {}), **(given or {})}.items():
         if name in accepted:
             arguments.setdefault(name, value)
     check_arguments(target, arguments, path, positional=positional)
@@ -177,6 +228,29 @@ def build(
     except Exception as error:
         name = component.target if isinstance(component.target, str) else _origin(target)
         raise GraphError([Fault(path, f"{name} failed: {type(error).__name__}: {error}")]) from error
+
+
+def build_arguments(
+    arguments: Mapping[Any, object],
+    imports: Imports,
+    path: SpecPath,
+    shared: Mapping[str, object] | None = None,
+) -> dict[Any, Any]:
+    """The arguments of a component, those that are components themselves built.
+
+    Raises:
+        GraphError: with the faults of all arguments.
+    """
+    built: dict[Any, Any] = {}
+    faults: list[Fault] = []
+    for name, value in arguments.items():
+        try:
+            built[name] = _built(value, imports, (*path, name), shared)
+        except GraphError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise GraphError(faults)
+    return built
 
 
 def parameters_of(target: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
@@ -219,51 +293,33 @@ def check_arguments(
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _build_nested(value: object, imports: Imports, path: SpecPath) -> object:
+def _built(
+    value: object, imports: Imports, path: SpecPath, shared: Mapping[str, object] | None
+) -> object:
     if isinstance(value, Component):
-        return build(value, imports, path)
+        return build(value, imports, path, shared=shared)
     if isinstance(value, Mapping):
-        return {key: _build_nested(item, imports, (*path, key)) for key, item in value.items()}
+        return build_arguments(value, imports, path, shared)
     if isinstance(value, list | tuple):
-        return [_build_nested(item, imports, (*path, i)) for i, item in enumerate(value)]
+        built = build_arguments(dict(enumerate(value)), imports, path, shared)
+        return list(built.values())
     return value
-
-
-def _walk(module: ModuleType, parts: list[str], path: SpecPath, *, local: bool) -> object:
-    found: object = module
-    for depth, part in enumerate(parts[1:], start=2):
-        here = ".".join(parts[: depth - 1])
-        members = vars(found) if isinstance(found, ModuleType | type) else {}
-        if part not in members and isinstance(found, ModuleType) and not local:
-            _import_submodule(f"{here}.{part}")
-            members = vars(found)
-        if part not in members:
-            public = [name for name in members if not name.startswith("_")]
-            near = did_you_mean(part, public) if len(public) else ""
-            _refuse(path, f"'{here}' has no '{part}'", near if "mean" in near else "")
-        found = members[part]
-        if isinstance(found, ModuleType) and not _lies_in(found.__name__, parts[0]):
-            _refuse(path, f"'{here}.{part}' is the module '{found.__name__}' of another package")
-    return found
 
 
 def _import(root: str, name: str, path: SpecPath) -> ModuleType:
     try:
         return importlib.import_module(root)
-    except ImportError as error:
-        _refuse(path, f"'{name}': {error}", f"pip install {root}")
-
-
-def _import_submodule(name: str) -> None:
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return
+    except ModuleNotFoundError as error:
+        return _refuse(path, f"'{name}': {error}", f"pip install {root}")
+    except Exception as error:
+        return _refuse(path, f"'{name}': {root} cannot be imported: {type(error).__name__}: {error}")
 
 
 def _origin(found: object) -> str:
-    module = found.__module__ if isinstance(found, type) or inspect.isfunction(found) else None
-    return str(module or inspect.getmodule(found) or "")
+    if isinstance(found, type) or inspect.isfunction(found):
+        return found.__module__ or ""
+    module = inspect.getmodule(found)
+    return module.__name__ if module is not None else ""
 
 
 def _name(target: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never, final
@@ -62,7 +62,8 @@ class Executor:
         self._records = {
             name
             for name, problem in program.problems.items()
-            if problem.spec.hypergradient.method == "unroll" and _is_pulled(program, name)
+            if problem.spec.hypergradient.method == "unroll"
+            and _is_pulled(program.plan, name, program.problems)
         }
 
     def execute(self, instruction: Instruction) -> None:
@@ -89,24 +90,25 @@ class Executor:
                 assert_never(instruction)
 
     @contextmanager
-    def unrecorded(self) -> Iterator[None]:
-        """Inner loops run inside without being recorded, metered, or leaving a trace here."""
-        kept = (self._records, self._recordings, self.meters)
-        self._records, self._recordings = set(), {}
+    def aside(self, judge: str) -> Iterator[None]:
+        """What runs inside leaves no trace here; loops that only `judge` learns from go unrecorded."""
+        kept = (self._records, self._recordings, self._guesses, self._poisoned)
+        measured = (self.meters, self.skipped)
+        others = self._program.problems.keys() - {judge}
+        self._records = {n for n in self._records if _is_pulled(self._program.plan, n, others)}
+        self._recordings, self._guesses, self._poisoned = {}, dict(self._guesses), set()
         self.meters = {name: Meter() for name in self.meters}
+        self.skipped = dict(self.skipped)
         try:
             yield
         finally:
-            self._records, self._recordings, self.meters = kept
+            self._records, self._recordings, self._guesses, self._poisoned = kept
+            self.meters, self.skipped = measured
 
     def _step_env(self) -> None:
         assert self._program.env is not None, "a plan without an Env does not step it"
-        try:
+        with _blaming("env"):
             self._program.env.step()
-        except MlographError:
-            raise
-        except Exception as error:
-            raise UsageError(f"env: {blame(error)}") from error
 
     def _start(self, problem: Problem) -> None:
         origin = problem.spec.start_from
@@ -114,22 +116,22 @@ class Executor:
             problem.model.copy_from(problem.others[origin])
             problem.optimizer.state.clear()
             problem.learning_rate.restart()
-        if problem.callbacks.on_inner_loop_start is not None:
-            problem.callbacks.on_inner_loop_start(problem)
+        _tell(problem, "on_inner_loop_start", problem.callbacks.on_inner_loop_start)
         if problem.name in self._records:
             self._recordings[problem.name] = Recording(problem, self._program.below[problem.name])
 
     def _backward(self, problem: Problem) -> None:
         moment = problem.next_moment()
         recording = self._recordings.get(problem.name)
-        if recording is not None:
-            evaluation = problem.evaluate(recording.views(), moment)
-            own, lower = recording.differentiate(evaluation)
-        else:
-            live = problem.views({problem.name: problem.model.live()})
-            evaluation = problem.evaluate(live, moment)
-            own, lower = self._differentiate(problem, evaluation)
-        gradient = self._total(problem, own, lower)
+        with _blaming(f"problems.{problem.name}", RuntimeError):
+            if recording is not None:
+                evaluation = problem.evaluate(recording.views(), moment)
+                own, lower = recording.differentiate(evaluation)
+            else:
+                live = problem.views({problem.name: problem.model.live()})
+                evaluation = problem.evaluate(live, moment)
+                own, lower = self._differentiate(problem, evaluation)
+            gradient = self._total(problem, own, lower)
         self._note(problem, evaluation)
         if self._is_poisoned(problem, evaluation, gradient):
             return
@@ -237,14 +239,10 @@ class Executor:
             param.grad = None
         problem.updates += 1
         problem.learning_rate.step(self.meters[problem.name].latest("loss"))
-        if problem.callbacks.after_update is not None:
-            with torch.no_grad():
-                problem.callbacks.after_update(problem)
+        _tell(problem, "after_update", problem.callbacks.after_update)
 
     def _apply(self, problem: Problem) -> None:
-        if problem.callbacks.on_gradient is not None:
-            with torch.no_grad():
-                problem.callbacks.on_gradient(problem)
+        _tell(problem, "on_gradient", problem.callbacks.on_gradient)
         params = {n: p for n, p in problem.model.params.items() if p.grad is not None}
         if problem.scaler is not None:
             for param in params.values():
@@ -255,11 +253,12 @@ class Executor:
         self.meters[problem.name].add("gradient_norm", trees.norm(gradient))
         for name, tensor in clipped(gradient, problem.spec.gradient_clipping).items():
             params[name].grad = tensor
-        if problem.scaler is not None:
-            problem.scaler.step(problem.optimizer)
-            problem.scaler.update()
-        else:
-            problem.optimizer.step()
+        with _blaming(f"problems.{problem.name}.optimizer"):
+            if problem.scaler is not None:
+                problem.scaler.step(problem.optimizer)
+                problem.scaler.update()
+            else:
+                problem.optimizer.step()
 
     def _sweep(self, name: str) -> Sweep | None:
         sweep = self._program.plan.sweeps.get(name)
@@ -270,7 +269,28 @@ class Executor:
         return frozenset(visit.problem for visit in sweep.visits) if sweep else frozenset()
 
 
-def _is_pulled(program: Program, name: str) -> bool:
-    """Whether some sweep differentiates the solution of `name`."""
-    sweeps: Iterable[Sweep] = program.plan.sweeps.values()
-    return any(visit.problem == name for sweep in sweeps for visit in sweep.visits)
+def _is_pulled(plan: Plan, name: str, uppers: Collection[str]) -> bool:
+    """Whether a sweep of one of `uppers` differentiates the solution of `name`."""
+    return any(
+        visit.problem == name
+        for upper, sweep in plan.sweeps.items()
+        if upper in uppers
+        for visit in sweep.visits
+    )
+
+
+@contextmanager
+def _blaming(where: str, kind: type[Exception] = Exception) -> Iterator[None]:
+    """What goes wrong inside is told with its place in the graph and in the user's code."""
+    try:
+        yield
+    except MlographError:
+        raise
+    except kind as error:
+        raise UsageError(f"{where}: {blame(error)}") from error
+
+
+def _tell(problem: Problem, name: str, callback: Callable[[Problem], None] | None) -> None:
+    if callback is not None:
+        with torch.no_grad(), _blaming(f"problems.{problem.name}.callbacks.{name}"):
+            callback(problem)

@@ -60,18 +60,24 @@ class Model:
         self.module = module
         self._all: Vector = dict(module.named_parameters())
         self._buffers: Vector = dict(module.named_buffers())
+        faults = []
         for index, pattern in enumerate(frozen):
             matched = [name for name in self._all if fnmatchcase(name, pattern)]
             if not matched:
+                place = (*path, "freeze", index)
                 hint = did_you_mean(pattern, self._all)
-                raise GraphError(
-                    [Fault((*path, "freeze", index), f"'{pattern}' fits no parameter", hint)]
-                )
+                faults.append(Fault(place, f"'{pattern}' fits no parameter", hint))
             for name in matched:
                 self._all[name].requires_grad_(False)
         self.params: Vector = {n: p for n, p in self._all.items() if p.requires_grad}
         if not self.params:
-            raise GraphError([Fault((*path, "module"), "there is no parameter to optimise")])
+            faults.append(Fault((*path, "module"), "there is no parameter to optimise"))
+        if faults:
+            raise GraphError(faults)
+
+    def tensors(self) -> Vector:
+        """All parameters and buffers by name, those that a checkpoint of torch's omits included."""
+        return {**self._all, **self._buffers}
 
     def live(self) -> ModelView:
         """The module as it is: calls update its buffers (BatchNorm's running statistics)."""
@@ -91,18 +97,16 @@ class Model:
     def copy_from(self, other: Model) -> None:
         """Take over all parameters and buffers of a model of the same architecture."""
         with torch.no_grad():
-            ours, theirs = [*self._values()], [*other._values()]
-            torch._foreach_copy_(ours, theirs)
+            theirs = other.tensors()
+            ours = self.tensors()
+            torch._foreach_copy_([*ours.values()], [theirs[name] for name in ours])
 
     def same_architecture(self, other: Model) -> bool:
         """Whether names and shapes of all parameters and buffers agree."""
         return self._shapes() == other._shapes()
 
     def _shapes(self) -> dict[str, torch.Size]:
-        return {name: x.shape for name, x in {**self._all, **self._buffers}.items()}
-
-    def _values(self) -> list[Tensor]:
-        return [*self._all.values(), *self._buffers.values()]
+        return {name: x.shape for name, x in self.tensors().items()}
 
     def _copied_buffers(self) -> Vector:
         return {name: buffer.clone() for name, buffer in self._buffers.items()}

@@ -189,13 +189,23 @@ class Problem:
         if isinstance(value, Mapping):
             if "loss" not in value:
                 raise UsageError(f"problems.{self.name}.loss: the loss returned no 'loss'")
-            metrics = {k: v.detach() for k, v in value.items() if k != "loss"}
+            metrics = {k: self._metric(k, v) for k, v in value.items() if k != "loss"}
             value = value["loss"]
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise UsageError(
                 f"problems.{self.name}.loss: expected a scalar tensor, got {_described(value)}"
             )
         return value.reshape(()), metrics
+
+    def _metric(self, name: str, value: object) -> Tensor:
+        if isinstance(value, int | float):
+            return torch.tensor(float(value))
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise UsageError(
+                f"problems.{self.name}.loss: expected a number for the metric '{name}', "
+                f"got {_described(value)}"
+            )
+        return value.detach().reshape(())
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,18 @@ class TorchRandomState:
             before.restore(device)
 
 
+@contextmanager
+def untouched(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn inside, from torch, numpy or Python, leaves no trace outside."""
+    ours, numpys, pythons = TorchRandomState.capture(device), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        ours.restore(device)
+        np.random.set_state(numpys)
+        random.setstate(pythons)
+
+
 def seed_everything(seed: int) -> None:
     """Seed torch (all devices), numpy and Python."""
     torch.manual_seed(seed)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import final
 
 import torch
 
 from mlograph.bind import bind
+from mlograph.blame import blame
 from mlograph.components import Imports, build
-from mlograph.errors import GraphError, Fault, UsageError, did_you_mean
+from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean
+from mlograph.errors import Path as SpecPath
 from mlograph.executor import Executor, Program
 from mlograph.graph import ProblemGraph
-from mlograph.language.spec import EarlyStoppingSpec, EngineSpec
+from mlograph.language.spec import Component, EarlyStoppingSpec, EngineSpec
 from mlograph.loggers.protocol import Logger, Record
 from mlograph.plan import Plan, Step, Update
 from mlograph.randomness import seed_everything
@@ -48,15 +52,15 @@ def run(
         NumericError: values that are not finite, or a hypergradient that is structurally zero.
     """
     engine = graph.spec.engine
-    seed_everything(engine.seed)
-    program = bind(graph, plan, imports)
-    validator = _validator(engine, imports)
-    session = _Session(program, engine, validator, tuple(loggers))
-    try:
-        ended = session.train()
-    finally:
+    with ExitStack() as stack:
         for logger in loggers:
-            logger.close()
+            stack.callback(logger.close)
+        seed_everything(engine.seed)
+        program, validator, own = _built(graph, plan, imports)
+        for logger in own:
+            stack.callback(logger.close)
+        session = _Session(program, engine, validator, (*loggers, *own))
+        ended = session.train()
     if checkpoint is not None:
         save(program, checkpoint / "last.pt")
     return RunResult(
@@ -84,13 +88,56 @@ def save(program: Program, path: Path) -> None:
         raise UsageError(f"{path}: the checkpoint cannot be written: {error}") from error
 
 
+def _built(
+    graph: ProblemGraph, plan: Plan, imports: Imports
+) -> tuple[Program, Validator | None, tuple[Logger, ...]]:
+    """Everything that a graph names; all that is wrong with it is raised at once."""
+    engine = graph.spec.engine
+    faults: list[Fault] = []
+    program = validator = None
+    loggers: list[Logger] = []
+    try:
+        program = bind(graph, plan, imports)
+    except GraphError as error:
+        faults.extend(error.faults)
+    try:
+        validator = _validator(engine, imports)
+    except GraphError as error:
+        faults.extend(error.faults)
+    # Last, since these may open files.
+    for index, component in enumerate(engine.loggers if not faults else ()):
+        path = ("engine", "loggers", *([index] if len(engine.loggers) > 1 else []))
+        try:
+            loggers.append(_logger(component, imports, path))
+        except GraphError as error:
+            faults.extend(error.faults)
+    if program is None or faults:
+        for logger in loggers:
+            logger.close()
+        raise GraphError(faults)
+    return program, validator, tuple(loggers)
+
+
+def _logger(component: Component, imports: Imports, path: SpecPath) -> Logger:
+    logger = build(component, imports, path)
+    if not isinstance(logger, Logger):
+        raise GraphError([Fault(path, f"expected a logger, got a {type(logger).__name__}")])
+    return logger
+
+
 def _validator(engine: EngineSpec, imports: Imports) -> Validator | None:
-    if engine.validate_ is None:
-        if engine.early_stopping is not None:
-            path = ("engine", "early_stopping")
-            raise GraphError([Fault(path, "early stopping needs 'validate' under engine")])
+    spec = engine.validate_
+    if engine.early_stopping is not None and (spec is None or spec.every is None):
+        missing = "'validate' under engine" if spec is None else "'every' under validate"
+        path = ("engine", "early_stopping")
+        raise GraphError([Fault(path, f"early stopping needs {missing}")])
+    if spec is None:
         return None
-    validator: Validator = build(engine.validate_.validator, imports, ("engine", "validate"))
+    validator = build(spec.validator, imports, ("engine", "validate"))
+    if not isinstance(validator, Validator):
+        kind = type(validator).__name__
+        message = f"expected a validator such as mlograph.validation.Evaluate, got a {kind}"
+        raise GraphError([Fault(("engine", "validate"), message)])
     return validator
 
 
@@ -110,7 +157,8 @@ class _Patience:
             raise UsageError(f"engine.early_stopping.metric: no '{metric}' in validation ({hint})")
         sign = 1.0 if self.spec.mode == "max" else -1.0
         value = sign * values[metric]
-        if self.best is None or value > self.best + self.spec.min_delta:
+        least = -inf if self.best is None else self.best + self.spec.min_delta
+        if value > least:
             self.best, self.waited = value, 0
         else:
             self.waited += 1
@@ -135,7 +183,6 @@ class _Session:
         self._patience = (
             _Patience(self.engine.early_stopping) if self.engine.early_stopping else None
         )
-        self._validated_at = -1
         self._skipped = 0
 
     @property
@@ -189,13 +236,16 @@ class _Session:
     def _baselines(self) -> None:
         if self.validator is None:
             return
-        for name, values in self.validator.baselines(self._trial(final=False)).items():
+        with _blaming_validator():
+            found = self.validator.baselines(self._trial(final=False))
+        for name, values in found.items():
             self._log(Record("baseline", 0, self.elapsed, values, text=name))
 
     def _validate(self, *, final: bool) -> Mapping[str, float]:
         if self.validator is None:
             return {}
-        values = self.validator.validate(self._trial(final=final))
+        with _blaming_validator():
+            values = self.validator.validate(self._trial(final=final))
         self._log(Record("validation", self.steps, self.elapsed, values))
         return values
 
@@ -220,3 +270,13 @@ class _Session:
         self.records.append(record)
         for logger in self.loggers:
             logger.log(record)
+
+
+@contextmanager
+def _blaming_validator() -> Iterator[None]:
+    try:
+        yield
+    except MlographError:
+        raise
+    except Exception as error:
+        raise UsageError(f"engine.validate: {blame(error)}") from error

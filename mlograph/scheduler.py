@@ -174,24 +174,34 @@ class _Layout:
                 yield from self._one_pass(goal)
 
     def _one_pass(self, goal: str) -> Iterator[Instruction]:
-        waiting = [goal]
-        yield from self._open(goal)
+        waiting, opened = [goal], set[str]()
         while waiting:
             problem = waiting[-1]
-            blocker = self._blocker(problem, waiting)
-            if blocker is not None:
-                waiting.append(blocker)
-                yield from self._open(blocker)
+            hungry = self._hungry_upper(problem, waiting)
+            if hungry is not None:
+                waiting.append(hungry)
                 continue
-            waiting.pop()
+            # Only now: a loop that begins may restart what the hungry upper had still to read.
+            if problem not in opened:
+                opened.add(problem)
+                yield from self._open(problem)
+            lower = self._missing_lower(problem)
+            if lower is not None:
+                waiting.append(lower)
+                continue
+            opened.discard(waiting.pop())
             yield from self._fire(problem)
 
-    def _blocker(self, problem: str, waiting: list[str]) -> str | None:
-        """What must make a pass before `problem` can: a hungry upper first, then a lower."""
-        target = self._graph.problems[problem].unroll_steps
+    def _hungry_upper(self, problem: str, waiting: list[str]) -> str | None:
+        """An upper whose inner loop of `problem` is complete, and which must act before it moves."""
+        length = self._graph.problems[problem].unroll_steps
         for upper in self._uppers[problem]:
-            if self._updates_made[problem, upper] >= target and upper not in waiting:
+            if self._updates_made[problem, upper] >= length and upper not in waiting:
                 return upper
+        return None
+
+    def _missing_lower(self, problem: str) -> str | None:
+        """A lower problem whose inner loop for `problem` is not complete yet."""
         for lower in self._lowers[problem]:
             if self._updates_made[lower, problem] < self._graph.problems[lower].unroll_steps:
                 return lower

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol, final
 
@@ -63,10 +64,14 @@ class Scheduled:
 
     def step(self, loss: Tensor | float) -> None:
         try:
-            if isinstance(self._scheduler, ReduceLROnPlateau):
-                self._scheduler.step(float(loss))
-            else:
-                self._scheduler.step()
+            with warnings.catch_warnings():
+                # An update may have been skipped, or made by a differentiable step: torch cannot
+                # see it and would warn that the optimiser has not been stepped.
+                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+                if isinstance(self._scheduler, ReduceLROnPlateau):
+                    self._scheduler.step(float(loss))
+                else:
+                    self._scheduler.step()
         except ValueError as error:
             # OneCycleLR refuses to go on after its last step.
             raise UsageError(f"problems.{self._owner}.scheduler: {error}") from error

@@ -16,12 +16,13 @@ from mlograph.trees import Vector
 
 @dataclass(frozen=True)
 class ProblemState:
-    """A copy of a problem's module, optimiser, schedule and counters."""
+    """A copy of a problem's module, optimiser, schedule, scaler and counters."""
 
     tensors: Vector
     gradients: Vector
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
+    scaler: dict[str, Any]
     updates: int
     moment: Moment | None
 
@@ -30,10 +31,11 @@ def capture(problem: Problem) -> ProblemState:
     """A deep copy of the present state of a problem."""
     params = problem.model.params
     return ProblemState(
-        tensors={n: x.detach().clone() for n, x in problem.model.module.state_dict().items()},
+        tensors={n: x.detach().clone() for n, x in problem.model.tensors().items()},
         gradients={n: p.grad.clone() for n, p in params.items() if p.grad is not None},
         optimizer=copy.deepcopy(problem.optimizer.state_dict()),
         schedule=copy.deepcopy(problem.learning_rate.state_dict()),
+        scaler=problem.scaler.state_dict() if problem.scaler is not None else {},
         updates=problem.updates,
         moment=problem.moment,
     )
@@ -42,12 +44,14 @@ def capture(problem: Problem) -> ProblemState:
 def restore(problem: Problem, state: ProblemState) -> None:
     """Make `problem` what it was when `state` was taken; tensors keep their identity."""
     with torch.no_grad():
-        for name, tensor in problem.model.module.state_dict().items():
+        for name, tensor in problem.model.tensors().items():
             tensor.copy_(state.tensors[name])
     for name, param in problem.model.params.items():
         param.grad = state.gradients.get(name)
     problem.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
     problem.learning_rate.load_state_dict(copy.deepcopy(state.schedule))
+    if problem.scaler is not None:
+        problem.scaler.load_state_dict(state.scaler)
     problem.updates = state.updates
     problem.moment = state.moment
 
@@ -70,6 +74,7 @@ def saved(problems: Mapping[str, Problem]) -> dict[str, Any]:
             "tensors": state.tensors,
             "optimizer": state.optimizer,
             "schedule": state.schedule,
+            "scaler": state.scaler,
             "updates": state.updates,
         }
         for name, state in ((name, capture(problem)) for name, problem in problems.items())

@@ -16,11 +16,15 @@ Vector = dict[str, Tensor]
 
 def add(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Vector:
     """left + right."""
+    if not left and not right:
+        return {}
     return _named(left, torch._foreach_add(_tensors(left), _aligned(right, left)))
 
 
 def axpy(factor: float, left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Vector:
     """factor · left + right."""
+    if not left and not right:
+        return {}
     return _named(right, torch._foreach_add(_tensors(right), _aligned(left, right), alpha=factor))
 
 
@@ -47,7 +51,8 @@ def norm(vector: Mapping[str, Tensor]) -> Tensor:
     """‖vector‖₂ over all tensors together, a 0-d tensor (0 for no tensors); differentiable."""
     if not vector:
         return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(_tensors(vector))))
+    size: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(_tensors(vector))))
+    return size
 
 
 def zeros_like(vector: Mapping[str, Tensor]) -> Vector:

@@ -16,7 +16,7 @@ from mlograph.errors import UsageError
 from mlograph.executor import Executor, Program
 from mlograph.plan import Backward, Instruction, Step
 from mlograph.problem import Evaluation, Moment, Problem
-from mlograph.randomness import TorchRandomState
+from mlograph.randomness import TorchRandomState, untouched
 from mlograph.state import preserved
 
 
@@ -66,11 +66,11 @@ class Trial:
         Returns:
             The loss and the metrics by name, each of shape (tasks,), on the CPU.
         """
-        assert self.program.env is not None
         found: dict[str, list[Tensor]] = {}
         judge = self._problem(self.counted)
         prefix = self._prefix()
         below = [self._problem(name) for name in self.program.below[self.counted]]
+        assert self.program.env is not None, "there is an Env to take the place of"
         with self.preserved(*below, judge), self.program.env.replaced(env):
             for _ in range(tasks):
                 for instruction in prefix:
@@ -91,19 +91,20 @@ class Trial:
                 for key, value in self._named(self._judge(problem, batch)).items():
                     sums[key] = sums.get(key, 0.0) + size * float(value)
                 total += size
+        if not total:
+            raise UsageError("engine.validate: the data gave no batch, or can be read only once")
         return {key: value / total for key, value in sums.items()}
 
     @contextmanager
     def preserved(self, *problems: Problem) -> Iterator[None]:
-        """Random numbers, records and the given problems are as before when this ends."""
-        state = TorchRandomState.capture(self.device)
+        """Random numbers, records, data and the given problems are as before when this ends."""
         with ExitStack() as stack:
+            stack.enter_context(untouched(self.device))
             stack.enter_context(preserved(problems))
-            stack.enter_context(self.executor.unrecorded())
-            try:
-                yield
-            finally:
-                state.restore(self.device)
+            stack.enter_context(self.executor.aside(self.counted))
+            for problem in problems:
+                stack.enter_context(problem.feed.aside())
+            yield
 
     def with_module(self, change: Callable[[nn.Module], None], then: Callable[[], Any]) -> Any:
         """What `then` gives while the counted problem's module is as `change` makes it."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlograph.batches import checked_batches
+from mlograph.data import FullBatch
 from mlograph.envs.few_shot import FewShotEnv
 from mlograph.envs.protocol import Env, SplitEnv
 from mlograph.errors import UsageError, did_you_mean
 from mlograph.trial import Trial
 
 
+@runtime_checkable
 class Validator(Protocol):
     """Measures a run from time to time, without leaving a trace in it."""
 
@@ -125,12 +128,16 @@ class Evaluate:
 
     Args:
         problem: whose loss.
-        data: batches: a DataLoader or an iterable that ends.
+        data: batches: a DataLoader or an iterable that ends, or `mlograph.data.full_batch`.
+
+    Raises:
+        UsageError: the data are not batches.
     """
 
     def __init__(self, problem: str, data: Iterable[Any]) -> None:
         self._problem = problem
-        self._data = data
+        # A full batch goes on for ever; once is enough.
+        self._data = (data.batch,) if isinstance(data, FullBatch) else checked_batches(data)
 
     def baselines(self, trial: Trial) -> Mapping[str, Mapping[str, float]]:
         return {"untrained": self.validate(trial)}

@@ -58,7 +58,10 @@ def _scalar(value: Plain) -> Iterator[yaml.Event]:
     plain, style = True, None
     if isinstance(value, str):
         plain = not needs_quotes(value) and value != "<<"
-        style = "|" if "\n" in value.strip() and "\t" not in value else None
+        if not value.replace("\n", "").isprintable():
+            style = '"'  # tabs, and what YAML takes for further line breaks
+        elif "\n" in value.strip():
+            style = "|"
     yield yaml.ScalarEvent(None, None, (plain, True), text, style=style)
 
 
@@ -67,16 +70,24 @@ def _is_edge(value: Plain) -> bool:
 
 
 def _fits_a_line(value: Plain) -> bool:
-    items: list[Plain]
-    if isinstance(value, dict):
-        items = [*value, *value.values()]
-    elif isinstance(value, list):
-        items = value
-    else:
+    """Whether a collection is small, and flat but for lists and the arguments of a component."""
+    if not isinstance(value, (dict, list)):
         return False
-    if len(items) > _WIDEST_FLOW or any(isinstance(item, (dict, list)) and item for item in items):
-        return False
-    texts = [write_scalar(item) for item in items if not isinstance(item, (dict, list))]
-    return sum(map(len, texts)) + 2 * len(items) <= _WIDEST_FLOW and not any(
-        "\n" in text for text in texts
-    )
+    items = list(value.values()) if isinstance(value, dict) else value
+    component = isinstance(value, dict) and "_target_" in value
+    flat = component or not any(isinstance(item, dict) and item for item in items)
+    return flat and _width(value) <= _WIDEST_FLOW
+
+
+def _width(value: Plain) -> int:
+    """About how many characters a value takes on one line; no matter how many, if too many."""
+    if not isinstance(value, (dict, list)):
+        text = write_scalar(value)
+        return _WIDEST_FLOW + 1 if "\n" in text else len(text)
+    total = 0
+    for item in value:
+        total += _width(item) + 2
+        total += _width(value[item]) + 2 if isinstance(value, dict) else 0
+        if total > _WIDEST_FLOW:
+            break
+    return total

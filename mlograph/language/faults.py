@@ -116,7 +116,8 @@ def _unknown_key(found: _Found) -> Fault:
 
 
 def _key_is_no_text(found: _Found) -> Fault:
-    return Fault(found.path, f"the key {found.error['loc'][-1]!r} is not a text", on_key=True)
+    message = f"the key {found.error['loc'][-1]!r} is not a text"
+    return Fault(found.path[:-1], message, on_key=True)
 
 
 def _edge_kind(found: _Found) -> Fault:
@@ -161,14 +162,16 @@ def _method(found: _Found) -> Fault:
 def _missing(name: str, path: Path, value: Any) -> Fault:
     if name in ("validator", "source"):
         name = "_target_"
-    keys = [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
-    near = difflib.get_close_matches(name, keys[:MAX_FAULTS], n=1, cutoff=0.6)
-    hint = f"is '{near[0]}' meant?" if near and near[0] not in _siblings(path) else ""
-    return Fault(path, f"missing key '{name}'", hint, on_key=True)
-
-
-def _siblings(path: Path) -> frozenset[str]:
-    return keys_at(path, None).names
+    known = keys_at(path, None)
+    # Where keys are not free, those that are not known are reported themselves.
+    present = [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
+    slips = present[:MAX_FAULTS] if known.free else []
+    for key in slips:
+        near = difflib.get_close_matches(key, known.names - set(present), n=1, cutoff=0.6)
+        if near and key not in known.names:
+            hint = f"is '{key}' a slip for '{near[0]}'?"
+            return Fault(path, f"missing key '{name}'", hint, on_key=True)
+    return Fault(path, f"missing key '{name}'", on_key=True)
 
 
 _WORDS: dict[str, Callable[[_Found], Fault]] = {

@@ -155,7 +155,7 @@ class _Interpolator:
             found = child(node, step)
             if found is None:
                 message = f"'${{{name}}}' refers to nothing in this graph"
-                raise self._fail(path, place, message, self._near(target, node, step))
+                raise self._fail(path, place, message, self._near(node, step))
             target = (*target, int(step) if isinstance(node, Sequence) else step)
             node = found
         if not isinstance(node, Scalar):
@@ -163,10 +163,10 @@ class _Interpolator:
             raise self._fail(path, place, message)
         return target, node
 
-    def _near(self, target: Path, node: Node, step: str) -> str:
+    def _near(self, node: Node, step: str) -> str:
         if len(self.faults) > MAX_FAULTS:
             return ""  # it will not be shown, and a search for each could take minutes
-        return did_you_mean(dotted((*target, step)), (dotted((*target, k)) for k in _steps(node)))
+        return did_you_mean(step, map(str, _steps(node)))
 
     def _environment(
         self, written: str, name: str, path: Path, place: Location, inside: bool

@@ -52,8 +52,9 @@ def shorthand_at(path: Path) -> str | None:
 
 def expected_at(path: Path, data: object) -> str:
     """What may stand at `path`, in words: `an integer ≥ 1`."""
-    phrases = [phrase for schema in _schemas_at(path, data) if (phrase := _phrase(schema))]
-    return " or ".join(dict.fromkeys(phrases)) or "another value"
+    phrases = [phrase for schema in _schemas_at(path, data) for phrase in _phrases(schema)]
+    *most, last = dict.fromkeys(phrases) or ["another value"]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _schemas_at(path: Path, data: object) -> list[Schema]:
@@ -103,17 +104,15 @@ def _alternatives(schema: Schema, data: object) -> Iterator[Schema]:
         yield schema
 
 
-def _phrase(schema: Schema) -> str:
-    if "enum" in schema:
-        return " or ".join(f"'{choice}'" for choice in schema["enum"])
-    if "const" in schema:
-        return f"'{schema['const']}'"
+def _phrases(schema: Schema) -> list[str]:
+    if "enum" in schema or "const" in schema:
+        return [f"'{choice}'" for choice in schema.get("enum", [schema.get("const")])]
     if "_target_" in schema.get("properties", {}):
-        return "a mapping with '_target_'"
+        return ["a mapping with '_target_'"]
     if schema.get("type") == "string" and "import path" in schema.get("description", ""):
-        return "an import path"
-    name = _TYPES.get(schema.get("type", ""), "")
-    return name + _bound(schema)
+        return ["an import path"]
+    name = _TYPES.get(schema.get("type", ""))
+    return [name + _bound(schema)] if name else []
 
 
 def _bound(schema: Schema) -> str:

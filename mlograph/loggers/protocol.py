@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Record:
     text: str = ""
 
 
+@runtime_checkable
 class Logger(Protocol):
     """A sink for records; one is made for each run."""
 

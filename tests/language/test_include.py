@@ -1,12 +1,17 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from language_cases import GRAPH
 
 from mlograph.errors import Fault, GraphError
 from mlograph.language import load, loads
 
+Write = Callable[..., None]
+
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     monkeypatch.chdir(tmp_path)
 
     def write(**texts: str) -> None:
@@ -22,7 +27,7 @@ def refusal(name: str) -> list[str]:
     return [str(fault).split("\n")[0] for fault in caught.value.faults]
 
 
-def test_this_file_is_laid_over_what_it_includes(files):
+def test_this_file_is_laid_over_what_it_includes(files: Write):
     files(
         base=GRAPH,
         main="include: base.yaml\nname: mine\nvars: {list: [3]}\n"
@@ -36,13 +41,13 @@ def test_this_file_is_laid_over_what_it_includes(files):
     assert spec.problems["lower"].optimizer.args == {"lr": 1}
 
 
-def test_of_several_files_the_later_wins(files):
+def test_of_several_files_the_later_wins(files: Write):
     files(base=GRAPH, more="name: more\ndescription: both", main="include: [base.yaml, more.yaml]")
     spec = load("main.yaml").spec
     assert (spec.name, spec.description) == ("more", "both")
 
 
-def test_names_are_relative_to_the_including_file(files, tmp_path):
+def test_names_are_relative_to_the_including_file(files: Write, tmp_path: Path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "base.yaml").write_text(GRAPH)
     (tmp_path / "sub" / "middle.yaml").write_text("include: base.yaml")
@@ -51,7 +56,7 @@ def test_names_are_relative_to_the_including_file(files, tmp_path):
     assert load(tmp_path / "main.yaml").spec.name == "tiny"
 
 
-def test_faults_are_shown_in_the_file_that_they_stand_in(files):
+def test_faults_are_shown_in_the_file_that_they_stand_in(files: Write):
     files(base=GRAPH.replace("steps: 5", "steps: five"), main="include: base.yaml\nnam: x\nname: y")
     assert refusal("main.yaml") == [
         "main.yaml:2:1: nam: unknown key (did you mean 'name'?)",
@@ -59,7 +64,7 @@ def test_faults_are_shown_in_the_file_that_they_stand_in(files):
     ]
 
 
-def test_sources_locate_in_every_file(files):
+def test_sources_locate_in_every_file(files: Write):
     files(base=GRAPH, main="include: base.yaml\nproblems: {lower: {unroll_steps: 6}}")
     source = load("main.yaml").source
     steps = source.locate(Fault(("problems", "lower", "unroll_steps"), "m"))
@@ -68,7 +73,7 @@ def test_sources_locate_in_every_file(files):
     assert str(loss.location) == "base.yaml:11:5"
 
 
-def test_circles_are_shown_as_a_path_of_files(files):
+def test_circles_are_shown_as_a_path_of_files(files: Write):
     files(main="include: a.yaml", a="x: 1\ninclude: [b.yaml]", b="include: a.yaml")
     assert refusal("main.yaml") == [
         "b.yaml:1:10: include: files include each other in a circle: a.yaml -> b.yaml -> a.yaml"
@@ -97,18 +102,18 @@ def test_circles_are_shown_as_a_path_of_files(files):
          "main.yaml:1:715: include[64]: more than 64 files are included"),
     ],
 )  # fmt: skip
-def test_includes_that_cannot_be_followed(files, entry: str, message: str):
+def test_includes_that_cannot_be_followed(files: Write, entry: str, message: str):
     files(base=GRAPH, main=f"include: {entry}", empty="", list="- a", bad="a: b: c")
     assert refusal("main.yaml") == [message]
 
 
-def test_a_file_is_read_once_however_often_it_is_included(files):
+def test_a_file_is_read_once_however_often_it_is_included(files: Write):
     rounds = {f"f{i}": f"include: [f{i - 1}.yaml, f{i - 1}.yaml]" for i in range(1, 40)}
     files(f0=GRAPH, **rounds)
     assert load("f39.yaml").spec.name == "tiny"
 
 
-def test_more_files_than_anyone_needs(files):
+def test_more_files_than_anyone_needs(files: Write):
     files(f0=GRAPH, **{f"f{i}": f"include: f{i - 1}.yaml" for i in range(1, 80)})
     assert "more than 64 files are included" in refusal("f79.yaml")[0]
 
@@ -121,7 +126,7 @@ def test_a_text_includes_nothing():
     )
 
 
-def test_the_resolved_text_includes_nothing(files):
+def test_the_resolved_text_includes_nothing(files: Write):
     files(base=GRAPH, main="include: base.yaml")
     loaded = load("main.yaml")
     assert "include" not in loaded.resolved

@@ -91,7 +91,7 @@ REFUSED = [
     ("vars.rate={a: 1, a: 2}",
      "overrides:1:18: vars.rate.a: duplicate key (it stands first in line 1)"),
     ("vars.rate=${vars.rat}", "overrides:1:11: vars.rate: '${vars.rat}' refers to nothing in this"
-     " graph (did you mean 'vars.rate'?)"),
+     " graph (did you mean 'rate'?)"),
     ("engine.seed=one", "overrides:1:13: engine.seed: expected an integer ≥ 0, got 'one'"),
     ("engine.validate.every=5", "overrides:1:8: engine.validate: missing key '_target_'"),
     ("include=a.yaml", "overrides:1:1: include: what a file includes cannot be overridden"),

@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pytest
 from language_cases import GRAPH, changed, complaints, variables
@@ -18,7 +19,8 @@ SYNTAX = [
      'inside { } a reference needs quotes: "${a.b}"'),
     ("a: 'b", "g.yaml:1:6: not YAML: found unexpected end of stream while scanning a quoted scalar",
      ""),
-    ("a: [1,\n", "g.yaml:1:7: not YAML: did not find expected node content while parsing a flow node",
+    ("a: [1,\n",
+     "g.yaml:1:7: not YAML: did not find expected node content while parsing a flow node",
      ""),
 ]  # fmt: skip
 
@@ -42,7 +44,8 @@ STRUCTURE = [
      ['g.yaml:3:8: vars: a list cannot be a key (quote references: "${a.b}")']),
     ("rate: 0.1", "<<: {a: 1}",
      ["g.yaml:3:8: vars: merge keys '<<' are not supported (use include, or an alias)"]),
-    ("rate: 0.1", "rate: *nothing", ["g.yaml:3:14: vars.rate: there is no anchor '&nothing' above"]),
+    ("rate: 0.1", "rate: *nothing",
+     ["g.yaml:3:14: vars.rate: there is no anchor '&nothing' above"]),
     ("rate: 0.1", "rate: &x [*x]", ["g.yaml:3:18: vars.rate[0]: the anchor '&x' contains itself"]),
     ("rate: 0.1", "rate: &abc 1, b: *abd",
      ["g.yaml:3:25: vars.b: there is no anchor '&abd' above (did you mean 'abc'?)"]),
@@ -161,13 +164,13 @@ def test_a_file_that_is_no_mapping():
     assert complaints("- a") == ["g.yaml:1:1: expected a mapping with 'mlograph: 1', got a list"]
 
 
-def refusal(path) -> str:
+def refusal(path: Path) -> str:
     with pytest.raises(GraphError) as caught:
         load(path)
     return str(caught.value).replace(str(path.parent), "DIR")
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_files_that_cannot_be_read(tmp_path: Path):
     (tmp_path / "graph.yaml").write_text(GRAPH)
     assert refusal(tmp_path / "grahp.yaml") == (
         "'DIR/grahp.yaml': there is no such file (did you mean 'graph.yaml'?)"

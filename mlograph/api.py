@@ -1,0 +1,226 @@
+"""Graphs in Python: read from a file, or built from Python objects."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlograph import diagrams, language
+from mlograph.components import Imports
+from mlograph.declaration import Declaration
+from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean
+from mlograph.explain import explain
+from mlograph.graph import ProblemGraph
+from mlograph.language.spec import GraphSpec
+from mlograph.plan import Plan
+
+if TYPE_CHECKING:
+    from mlograph.loggers.protocol import Logger
+    from mlograph.result import RunResult
+
+_FORMAT_OF_SUFFIX = {"gv": "dot", "mmd": "mermaid", "htm": "html"}
+
+
+def load(
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), allow: Sequence[str] = ()
+) -> Graph:
+    """Reads a graph file.
+
+    Args:
+        path: the YAML file.
+        overrides: changes to it, such as `problems.inner.unroll_steps=8`.
+        allow: packages that its components may come from, besides the usual ones.
+
+    Raises:
+        GraphError: everything that is wrong with the form of the file, each with its place.
+            What is wrong with its meaning is found by `Graph.check`, and by all that needs it.
+    """
+    overrides, allow = _texts("overrides", overrides), _texts("allow", allow)
+    loaded = language.load(path, overrides)
+    words = ["mlograph", "run", os.fspath(path), *overrides]
+    words += [word for package in allow for word in ("--allow", package)]
+    imports = Imports(Path(path).parent, allow)
+    return Graph._of(
+        Declaration(
+            loaded.spec, imports, loaded.source, loaded.resolved, overrides, shlex.join(words)
+        )
+    )
+
+
+class Graph:
+    """A graph of problems: it can be checked, planned, drawn, run and written as YAML.
+
+    A graph never changes. Wherever a graph file has an import path, Python may give the class or
+    function itself, or a module, a DataLoader or another object as it is.
+
+    Args:
+        problems: by name, with the same keys as in a graph file.
+        edges: such as `("u2l", "outer", "inner")` or `{"u2l": "outer -> inner"}`.
+        env: the shared source of data.
+        engine: how long, where and how to run.
+        name: of the graph, and of the folder of its runs.
+        vars: values that `${vars.NAME}` refers to.
+        allow: packages that import paths may come from, besides the usual ones.
+
+    Raises:
+        GraphError: everything that is wrong with the form of the graph.
+
+    Example:
+        >>> graph = Graph(
+        ...     problems={
+        ...         "outer": {"module": "torch.nn.Identity", "optimizer": "sgd", "loss": "mse"},
+        ...         "inner": {"module": "torch.nn.Identity", "optimizer": "sgd", "loss": "mse"},
+        ...     },
+        ...     edges=[("u2l", "outer", "inner"), ("l2u", "inner", "outer")],
+        ... )
+        >>> graph.plan().counted
+        'outer'
+    """
+
+    def __init__(
+        self,
+        *,
+        problems: Mapping[str, Any],
+        edges: Sequence[Any] = (),
+        env: Any = None,
+        engine: Mapping[str, Any] | None = None,
+        name: str = "graph",
+        vars: Mapping[str, Any] | None = None,
+        allow: Sequence[str] = (),
+    ) -> None:
+        written: dict[str, Any] = {"mlograph": 1, "name": name, "vars": dict(vars or {})}
+        written |= {"problems": dict(problems), "edges": list(edges)}
+        written |= {"env": env} if env is not None else {}
+        written |= {"engine": dict(engine)} if engine is not None else {}
+        imports = Imports(None, _texts("allow", allow))
+        self._declaration = Declaration(language.parse(written), imports)
+
+    @classmethod
+    def _of(cls, declaration: Declaration) -> Graph:
+        graph = cls.__new__(cls)
+        graph._declaration = declaration
+        return graph
+
+    @property
+    def spec(self) -> GraphSpec:
+        """What the graph says."""
+        return self._declaration.spec
+
+    @property
+    def structure(self) -> ProblemGraph:
+        """Which problems there are and who reads whom.
+
+        Raises:
+            GraphError: everything that is wrong with what the graph means.
+        """
+        return self._declaration.structure
+
+    def check(self) -> tuple[Fault, ...]:
+        """Checks all that can be checked without importing anything, and gives the warnings.
+
+        Raises:
+            GraphError: everything that is wrong, each with its place where there is a file.
+        """
+        self.plan()
+        return self._declaration.warnings()
+
+    def plan(self) -> Plan:
+        """What a run executes.
+
+        Raises:
+            GraphError: the graph is wrong, or its rates have no solution.
+        """
+        return self._declaration.plan
+
+    def explain(self) -> str:
+        """The plan in words."""
+        return explain(self.structure, self.plan())
+
+    def render(self, fmt: str = "svg") -> bytes:
+        """The diagram in one of the formats `mlograph.diagrams.FORMATS`.
+
+        Raises:
+            UsageError: no such format, or it cannot be drawn here.
+        """
+        if fmt not in diagrams.FORMATS:
+            raise UsageError(f"no format '{fmt}' ({did_you_mean(fmt, diagrams.FORMATS)})")
+        return diagrams.render(self.structure, self.plan(), fmt)
+
+    def save_diagram(self, path: str | os.PathLike[str], fmt: str | None = None) -> None:
+        """Writes the diagram to a file, whose suffix tells the format unless `fmt` does.
+
+        Raises:
+            UsageError: the format is not known, or the file cannot be written.
+        """
+        target = Path(path)
+        suffix = target.suffix.removeprefix(".").lower()
+        if fmt is None and not suffix:
+            raise UsageError(f"{target}: a suffix such as .svg must tell the format")
+        drawing = self.render(fmt or _FORMAT_OF_SUFFIX.get(suffix, suffix))
+        try:
+            target.write_bytes(drawing)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UsageError(f"{target}: cannot be written: {reason}") from error
+
+    def run(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        loggers: Sequence[Logger] = (),
+        quiet: bool = False,
+    ) -> RunResult:
+        """Runs the graph.
+
+        Args:
+            directory: where a folder `NAME/TIME` with all about the run is made; without it,
+                nothing is written.
+            loggers: further sinks for what is measured.
+            quiet: show no progress.
+
+        Raises:
+            GraphError: the graph, or a component of it, is wrong.
+            NumericError: numbers went wrong.
+            UsageError: something cannot be carried out as it was asked for.
+        """
+        # Imported here, since torch takes seconds and nothing but a run needs it.
+        from mlograph.loggers.console import console  # noqa: PLC0415
+        from mlograph.run import run  # noqa: PLC0415
+        from mlograph.session import run_in_directory  # noqa: PLC0415
+
+        declaration = self._declaration
+        sinks = (*loggers, *(() if quiet else (console(),)))
+        structure, plan = self.structure, self.plan()
+        try:
+            if directory is None:
+                return run(structure, plan, declaration.imports, sinks)
+            return run_in_directory(declaration, Path(directory), sinks, run)
+        except GraphError as error:
+            raise declaration.located(error) from error
+
+    def to_yaml(self) -> str:
+        """The graph as the text of a graph file that needs no other file.
+
+        Raises:
+            GraphError: the graph holds objects that no text can stand for.
+        """
+        return self._declaration.yaml()
+
+    def __repr__(self) -> str:
+        return f"Graph(name={self.spec.name!r}, problems={list(self.spec.problems)})"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows: the diagram, or what is wrong with the graph."""
+        try:
+            return {"text/plain": repr(self), "image/svg+xml": self.render("svg").decode()}
+        except MlographError as error:
+            return {"text/plain": f"{self!r}\n{error}"}
+
+
+def _texts(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
+    # A lone text is a sequence of texts too, of one letter each.
+    if isinstance(texts, str):
+        raise UsageError(f"{argument}: expected a list of texts, got the text '{texts}'")
+    return tuple(texts)

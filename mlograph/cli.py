@@ -1,0 +1,218 @@
+"""The command `mlograph`."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+
+import mlograph
+from mlograph.api import Graph, load
+from mlograph.errors import Fault, GraphError, MlographError, UsageError
+from mlograph.terminal import printable, printable_line
+
+app = typer.Typer(
+    name="mlograph",
+    help="Multilevel optimisation, declared as a graph of problems.",
+    epilog="Example: mlograph new example && mlograph run example.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# `key=value`, `+key=value` and `~key`; a file that looks like one can be given as `./a=b.yaml`.
+_OVERRIDE = re.compile(r"[+~]|[\w.\[\]-]+=")
+
+GraphFile = Annotated[Path, typer.Argument(metavar="GRAPH", help="A graph file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="OVERRIDES", help="Changes: problems.inner.unroll_steps=8, +new.key=1, ~key."
+    ),
+]
+
+
+def main() -> None:
+    """Runs the command that the process was started with."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows few characters gets the others written out, not an error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except GraphError as error:
+        _print(str(error), sys.stderr)
+        sys.exit(error.exit_code)
+    except MlographError as error:
+        _print(f"error: {error}", sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _print(f"mlograph {mlograph.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Multilevel optimisation, declared as a graph of problems."""
+
+
+@app.command(epilog="Example: mlograph check graphs/*.yaml problems.inner.unroll_steps=8")
+def check(
+    graphs: Annotated[
+        list[str], typer.Argument(metavar="GRAPH|OVERRIDE", help="Files and changes.")
+    ],
+) -> None:
+    """Check graph files without running anything."""
+    overrides = [word for word in graphs if _OVERRIDE.match(word)]
+    files = [word for word in graphs if not _OVERRIDE.match(word)]
+    if not files:
+        raise UsageError("no graph file given")
+    wrong = False
+    for file in files:
+        try:
+            graph = load(file, overrides)
+            _warn(graph.check())
+        except MlographError as error:
+            wrong = True
+            _print(str(error), sys.stderr)
+        else:
+            _print(f"{printable_line(file)}: OK, {_size(graph)}")
+    if wrong:
+        raise typer.Exit(MlographError.exit_code)
+
+
+@app.command(epilog="Example: mlograph plan graph.yaml problems.inner.unroll_steps=8")
+def plan(graph: GraphFile, overrides: Overrides = None) -> None:
+    """Print what a run of a graph would execute, and how hypergradients flow."""
+    loaded = load(graph, overrides or ())
+    _warn(loaded.check())
+    _print(loaded.explain().rstrip("\n"))
+
+
+@app.command(epilog="Example: mlograph render graph.yaml -o graph.svg")
+def render(
+    graph: GraphFile,
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file to write; standard output by default."),
+    ] = None,
+    fmt: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="dot, svg, png, mermaid, html, …; by default the suffix of the file tells, "
+            "and dot goes to standard output.",
+        ),
+    ] = None,
+) -> None:
+    """Draw a graph."""
+    loaded = load(graph, overrides or ())
+    _warn(loaded.check())
+    if output is not None:
+        loaded.save_diagram(output, fmt)
+        return
+    _print_diagram(loaded.render(fmt or "dot"))
+
+
+@app.command(epilog="Example: mlograph run graph.yaml engine.steps=100 --output /tmp/runs")
+def run(
+    graph: GraphFile,
+    overrides: Overrides = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where run directories are made.")
+    ] = Path("runs"),
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE", help="Let components come from this package as well."),
+    ] = None,
+    no_run_dir: Annotated[bool, typer.Option("--no-run-dir", help="Write nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+) -> None:
+    """Run a graph, and keep everything about the run in OUTPUT/NAME/TIME."""
+    loaded = load(graph, overrides or (), allow or ())
+    _warn(loaded.check())
+    result = loaded.run(None if no_run_dir else output, quiet=quiet)
+    if not quiet:
+        _print(f"{result.name}: {result.ended}")
+        if result.directory is not None:
+            _print(str(result.directory / "report.html"))
+
+
+@app.command(epilog="Example: mlograph schema > graph.schema.json")
+def schema() -> None:
+    """Print the JSON schema of graph files, for editors."""
+    from mlograph.language import json_schema
+
+    _print(json.dumps(json_schema(), indent=2))
+
+
+@app.command(epilog="Example: mlograph new example && mlograph run example.yaml")
+def new(
+    name: Annotated[str, typer.Argument(help="Of the graph and of its two files.")],
+    directory: Annotated[
+        Path, typer.Option("--directory", "-d", help="Where the files go.")
+    ] = Path(),
+    template: Annotated[
+        str, typer.Option("--template", "-t", help="bilevel or reweight.")
+    ] = "bilevel",
+) -> None:
+    """Write a small graph to start from: NAME.yaml, and NAME.py with its losses and data."""
+    from mlograph.scaffold import scaffold
+
+    for file in scaffold(name, directory, template):
+        _print(str(file))
+
+
+def _print(text: str, stream: TextIO | None = None) -> None:
+    # Flushed at once, so that a reader that went away is noticed here and not at exit.
+    print(printable(text), file=stream or sys.stdout, flush=True)
+
+
+def _print_diagram(drawing: bytes) -> None:
+    """Byte for byte what a file would hold; whatever a graph says in it is escaped already."""
+    if b"\0" in drawing and sys.stdout.isatty():
+        raise UsageError("this format is not text: name a file with -o")
+    sys.stdout.buffer.write(drawing)
+    sys.stdout.buffer.flush()
+
+
+def _warn(faults: Iterable[Fault]) -> None:
+    for fault in faults:
+        _print(f"warning: {fault}", sys.stderr)
+
+
+def _size(graph: Graph) -> str:
+    structure = graph.structure
+    levels: dict[str, int] = {}
+    for name in structure.order:
+        levels[name] = 1 + max((levels[lower] for lower in structure.lowers(name)), default=0)
+    return (
+        f"{_count(len(structure.problems), 'problem')}, "
+        f"{_count(len(graph.spec.edges), 'edge')}, {_count(max(levels.values()), 'level')}"
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

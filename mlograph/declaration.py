@@ -1,0 +1,79 @@
+"""A graph with where it came from: what is wrong with it is told with its place in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from mlograph import language
+from mlograph.components import Imports
+from mlograph.errors import Fault, GraphError
+from mlograph.graph import ProblemGraph, build, warnings
+from mlograph.language.source import Source
+from mlograph.language.spec import GraphSpec
+from mlograph.plan import Plan
+from mlograph.scheduler import schedule
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A graph as somebody declared it.
+
+    Attributes:
+        spec: what it says.
+        imports: where its components may come from.
+        source: the text behind it; None for a graph that was built in Python.
+        resolved: YAML text that says the same, where there is a text behind it.
+        overrides: changes that were made to the text.
+        command: that runs the same again; empty for a graph that was built in Python.
+    """
+
+    spec: GraphSpec
+    imports: Imports
+    source: Source | None = None
+    resolved: str = ""
+    overrides: tuple[str, ...] = ()
+    command: str = ""
+
+    @cached_property
+    def structure(self) -> ProblemGraph:
+        """Which problems there are and who reads whom, checked.
+
+        Raises:
+            GraphError: everything that is wrong with what the graph means.
+        """
+        try:
+            return build(self.spec)
+        except GraphError as error:
+            raise self.located(error) from None
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What a run executes.
+
+        Raises:
+            GraphError: the graph is wrong, or its rates have no solution.
+        """
+        try:
+            return schedule(self.structure)
+        except GraphError as error:
+            raise self.located(error) from None
+
+    def warnings(self) -> tuple[Fault, ...]:
+        """What is allowed but seldom meant, with its place."""
+        return tuple(map(self._locate, warnings(self.structure)))
+
+    def yaml(self) -> str:
+        """The text of a graph file that says the same and needs no other file.
+
+        Raises:
+            GraphError: there are objects in it that no text can stand for.
+        """
+        return self.resolved if self.source is not None else language.dump(self.spec)
+
+    def located(self, error: GraphError) -> GraphError:
+        """The same error, each fault with its place."""
+        return GraphError(map(self._locate, error.faults))
+
+    def _locate(self, fault: Fault) -> Fault:
+        return fault if self.source is None else self.source.locate(fault)

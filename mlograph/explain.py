@@ -1,0 +1,222 @@
+"""A plan in words: what `mlograph plan` prints."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from mlograph.graph import ProblemGraph, env_batches
+from mlograph.plan import EnvStep, Instruction, Plan, Repeat, Sweep, Visit, fold
+from mlograph.wording import approximations, is_answering, method_text, plain, role, short_name
+
+WIDTH = 96
+_INDENT = 13
+_MOST_LINES = 60
+
+_Folded = Instruction | Repeat
+
+
+def explain(graph: ProblemGraph, plan: Plan) -> str:
+    """The plan of a graph as plain text: who moves when, and how hypergradients come back.
+
+    The text depends on nothing but its arguments, and a line holds no control characters.
+    """
+    sections = [
+        list(_header(graph, plan)),
+        list(_table(graph, plan)),
+        [
+            *_paragraph("order", [" → ".join(graph.order)]),
+            *_env(graph, plan),
+            *_instructions("prologue", plan.prologue),
+            *_instructions("period", plan.period),
+        ],
+        *([*_sweep(graph, sweep)] for sweep in plan.sweeps.values() if sweep.visits),
+        [*_direct_only(graph, plan), *_approximate(graph, plan)],
+    ]
+    return "\n\n".join("\n".join(map(plain, section)) for section in sections) + "\n"
+
+
+def _header(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    rate = plan.rates[plan.counted].updates
+    each = "" if rate == 1 else f" of {rate} each"
+    yield (
+        f"{graph.spec.name}: {_count(plan.steps, 'update')} of {plan.counted}, "
+        f"{_count(plan.periods, 'period')}{each}"
+    )
+    yield from textwrap.wrap(
+        graph.spec.description,
+        WIDTH - 2,
+        max_lines=3,
+        placeholder=" ...",
+        initial_indent="  ",
+        subsequent_indent="  ",
+    )
+
+
+def _table(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    """One row a problem; columns in which no problem has anything to say are left out."""
+    rows: list[tuple[str, ...]] = [
+        (
+            "problem",
+            "level",
+            "optimizer",
+            "updates",
+            "passes",
+            "unroll",
+            "accumulate",
+            "warm-up",
+            "hypergradient",
+            "reads",
+        )
+    ]
+    rows += [_row(graph, plan, name) for name in graph.problems]
+    columns = [column for column in zip(*rows, strict=True) if set(column[1:]) != {"-"}]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        cells = [
+            cell.rjust(width) if column[0] in _NUMBERS else cell.ljust(width)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+_NUMBERS = frozenset({"updates", "passes", "unroll", "accumulate", "warm-up"})
+
+
+def _row(graph: ProblemGraph, plan: Plan, name: str) -> tuple[str, ...]:
+    spec, rate = graph.problems[name], plan.rates[name]
+    reads = [
+        f"{other} (start)" if other == spec.start_from else other
+        for other in graph.problems
+        if other in graph.reads(name)
+    ]
+    return (
+        name,
+        role(graph, name),
+        short_name(spec.optimizer),
+        str(rate.updates),
+        str(rate.passes),
+        f"× {spec.unroll_steps}" if graph.uppers(name) else "-",
+        f"× {spec.gradient_accumulation}" if spec.gradient_accumulation > 1 else "-",
+        str(spec.warmup_steps or "-"),
+        spec.hypergradient.method if is_answering(plan, name) else "-",
+        ", ".join(reads) or "-",
+    )
+
+
+def _env(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    env = graph.spec.env
+    if env is None:
+        return
+    steps = sum(isinstance(instruction, EnvStep) for instruction in plan.period)
+    when = "begins its next inner loop" if env.step_every == "loop" else "makes its next pass"
+    batches = [
+        f"{batch} → {name}"
+        for name, spec in graph.problems.items()
+        for batch in env_batches(spec.data)
+    ]
+    yield from _paragraph(
+        "env",
+        [
+            f"{short_name(env.source)}, {_count(steps, 'step')} a period: when a reader that has "
+            f"used its batch {when}",
+            ", ".join(batches) or "no problem reads from it",
+        ],
+    )
+
+
+def _instructions(label: str, instructions: tuple[Instruction, ...]) -> Iterator[str]:
+    if not instructions:
+        return
+    lines = list(_laid_out(fold(instructions), WIDTH - _INDENT))
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"... {len(instructions):,} instructions in all"]
+    yield from _labelled(label, lines)
+
+
+def _laid_out(body: Iterable[_Folded], width: int) -> Iterator[str]:
+    """Folded instructions in lines of at most `width`, a block that is too long indented."""
+    line = ""
+    items = list(body)
+    for index, item in enumerate(items):
+        text = str(item) + ("," if index < len(items) - 1 else "")
+        if line and len(line) + 1 + len(text) > width:
+            yield line
+            line = ""
+        if isinstance(item, Repeat) and len(text) > width:
+            yield f"{item.times} × ["
+            yield from (f"  {inner}" for inner in _laid_out(item.body, width - 2))
+            line = "]," if text.endswith(",") else "]"
+        else:
+            line = f"{line} {text}" if line else text
+    if line:
+        yield line
+
+
+def _sweep(graph: ProblemGraph, sweep: Sweep) -> Iterator[str]:
+    yield f"hypergradient of {sweep.upper}"
+    for number, visit in enumerate(sweep.visits, start=1):
+        yield from _visit(graph, sweep, visit, number)
+    visited = {visit.problem for visit in sweep.visits}
+    fixed = [name for name in graph.order if name in graph.below(sweep.upper) - visited]
+    if fixed:
+        yield f"  held fixed: {', '.join(fixed)}"
+
+
+def _visit(graph: ProblemGraph, sweep: Sweep, visit: Visit, number: int) -> Iterator[str]:
+    """How the adjoint of one problem comes in, is solved for, and goes on."""
+    name = visit.problem
+    spec = graph.problems[name]
+    senders = [sweep.upper, *(v.problem for v in sweep.visits if name in v.sends_to)]
+    label = f"  {number}. "
+    yield f"{label}{name}: v along {_edges(graph, name, senders)}"
+    margin = " " * len(label)
+    method = spec.hypergradient
+    yield f"{margin}through {name} by {method_text(method)}: {method.summary}"
+    goals = " and ".join(
+        f"{'back' if goal == sweep.upper else 'on'} along {_edges(graph, goal, [name])}"
+        + (" (its start too)" if method.through_start and goal == spec.start_from else "")
+        for goal in visit.sends_to
+    )
+    yield margin + goals
+
+
+def _edges(graph: ProblemGraph, source: str, targets: Iterable[str]) -> str:
+    wanted = set(targets)
+    return ", ".join(
+        f"{edge.kind} {edge.source} -> {edge.target}"
+        for edge in graph.spec.edges
+        if edge.source == source and edge.target in wanted
+    )
+
+
+def _direct_only(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    alone = [name for name in graph.problems if name not in plan.sweeps]
+    unread = [name for name, sweep in plan.sweeps.items() if not sweep.visits]
+    reasons = ((alone, "no problem lies below"), (unread, "no problem below answers"))
+    yield from _paragraph(
+        "direct only", [f"{', '.join(names)}: {why}" for names, why in reasons if names]
+    )
+
+
+def _approximate(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    found = list(approximations(graph, plan))
+    if plan.sweeps:
+        nothing = "nothing, beyond where an iterative solver stops"
+        yield from _paragraph("approximate", found or [nothing])
+
+
+def _paragraph(label: str, sentences: Iterable[str]) -> Iterator[str]:
+    width = WIDTH - _INDENT
+    lines = [textwrap.wrap(text, width, subsequent_indent="  ") for text in sentences]
+    yield from _labelled(label, itertools.chain.from_iterable(lines))
+
+
+def _labelled(label: str, lines: Iterable[str]) -> Iterator[str]:
+    for index, line in enumerate(lines):
+        yield (label if index == 0 else "").ljust(_INDENT) + line
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

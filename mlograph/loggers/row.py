@@ -1,0 +1,35 @@
+"""A record as flat plain data, the same for every sink that writes files."""
+
+from __future__ import annotations
+
+import math
+
+from mlograph.loggers.protocol import Record
+
+_OWN_KEYS = frozenset({"kind", "step", "seconds", "text"})
+
+
+def number(value: float) -> float | str:
+    """`value`, or `"nan"`, `"inf"`, `"-inf"`: JSON has no such numbers, and `float()` reads them.
+
+    They are not written as null: an overflow and a missing value are different things.
+    """
+    value = float(value)
+    return value if math.isfinite(value) else str(value)
+
+
+def row(record: Record) -> dict[str, str | int | float]:
+    """`kind`, `step`, `seconds`, every value by its name, and `text` where there is one.
+
+    A value that is itself named like one of those four is written as `values.NAME`.
+    """
+    flat: dict[str, str | int | float] = {
+        "kind": record.kind,
+        "step": record.step,
+        "seconds": round(record.seconds, 6),
+    }
+    for name, value in record.values.items():
+        flat[f"values.{name}" if name in _OWN_KEYS else name] = number(value)
+    if record.text:
+        flat["text"] = record.text
+    return flat

@@ -1,0 +1,57 @@
+"""Comma-separated values, one measured value a line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from mlograph.loggers.file import LineFile
+from mlograph.loggers.protocol import Record
+from mlograph.loggers.row import number
+
+COLUMNS = ("kind", "step", "seconds", "name", "value", "text")
+
+
+class Csv:
+    """Writes one line for every value of a record, with the columns `COLUMNS`.
+
+    Problems and validators log different names at different steps, so names are a column and not
+    columns: the file can be written as the run goes on, and a pivot gives one column a name.
+    A record without values is one line with an empty name.
+
+    Args:
+        path: the file, replaced if it exists.
+    """
+
+    def __init__(self, path: str | Path = "metrics.csv") -> None:
+        self._path = path
+        self._file: LineFile | None = None
+
+    def start(self, total: int) -> None:
+        """Opens the file and writes its header."""
+        self._file = LineFile(self._path)
+        self._write(COLUMNS)
+
+    def progress(self, step: int) -> None:
+        """Nothing is written between records."""
+
+    def log(self, record: Record) -> None:
+        """Writes a line for every value."""
+        moment = (record.kind, record.step, round(record.seconds, 6))
+        for name, value in record.values.items():
+            self._write((*moment, name, number(value), record.text))
+        if not record.values:
+            self._write((*moment, "", "", record.text))
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, cells: tuple[str | int | float, ...]) -> None:
+        assert self._file is not None, "log before start"
+        line = io.StringIO()
+        # The writer quotes a cell for the line ends of its own terminator only, so it has both.
+        csv.writer(line, lineterminator="\r\n").writerow(cells)
+        self._file.write(line.getvalue().removesuffix("\r\n"))

@@ -1,0 +1,56 @@
+"""New graph files to start from."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from mlograph.errors import UsageError, did_you_mean
+
+# What each template shows; its files are `templates/NAME.yaml.txt` and `templates/NAME.py.txt`.
+TEMPLATES: Mapping[str, str] = {
+    "bilevel": "learn how strongly each weight of a regression is held back",
+    "reweight": "learn a weight for every training sample, some of them mislabelled",
+}
+
+# Stands in the templates for the name that the user gives.
+_PLACEHOLDER = "NAME"
+
+
+def scaffold(name: str, folder: Path, template: str = "bilevel") -> tuple[Path, Path]:
+    """Writes `name.yaml` and, beside it, `name.py` with the functions it names.
+
+    Returns:
+        The two files.
+
+    Raises:
+        UsageError: the name cannot be a module's, the template is not known, or there are
+            such files already.
+    """
+    if template not in TEMPLATES:
+        raise UsageError(f"no template '{template}' ({did_you_mean(template, TEMPLATES)})")
+    if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
+        raise UsageError(f"'{name}' cannot name a Python file: letters, digits and _ only")
+    source = files("mlograph") / "templates"
+    targets = (folder / f"{name}.yaml", folder / f"{name}.py")
+    for target in targets:
+        if target.exists():
+            raise UsageError(f"{target} exists already")
+    for target in targets:
+        text = (source / f"{template}{target.suffix}.txt").read_text("utf-8")
+        _write_new(target, text.replace(_PLACEHOLDER, name))
+    return targets
+
+
+def _write_new(target: Path, text: str) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{target} exists already") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{target}: cannot be written: {reason}") from error

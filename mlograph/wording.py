@@ -1,0 +1,113 @@
+"""The words that the printed plan and the diagrams share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from mlograph.graph import ProblemGraph
+from mlograph.language.methods import Darts, FirstOrder, Method
+from mlograph.language.spec import Component, Copy, Live
+from mlograph.plan import Plan
+
+_LONGEST_NAME = 40
+
+
+def plain(text: str) -> str:
+    """`text` with everything escaped that a terminal or a renderer could take for a command."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def clipped(text: str, longest: int = _LONGEST_NAME) -> str:
+    """`text` in one line of printable characters, its end left out where it is too long."""
+    line = plain(" ".join(text.split()))
+    return line if len(line) <= longest else line[: longest - 3].rstrip() + "..."
+
+
+def short_name(thing: Component | Live | Copy) -> str:
+    """What people call a component: the last part of its import path, or its class."""
+    if isinstance(thing, Copy):
+        return f"copy of {clipped(thing.copy_of)}"
+    if isinstance(thing, Live):
+        return clipped(type(thing.value).__name__)
+    return clipped(_target_name(thing.target))
+
+
+def _target_name(target: Any) -> str:
+    if isinstance(target, str):
+        # A function's name says little without its module: `gym.make`.
+        parts = target.rsplit(".", 2)
+        return parts[-1] if parts[-1][:1].isupper() else ".".join(parts[-2:])
+    if isinstance(target, functools.partial):
+        return _target_name(target.func)
+    if isinstance(target, type) or inspect.isroutine(target):
+        return target.__name__
+    return type(target).__name__
+
+
+def role(graph: ProblemGraph, name: str) -> str:
+    """Where a problem stands in the hierarchy: top, middle or leaf (alone, it is both)."""
+    if not graph.uppers(name):
+        return "top" if graph.lowers(name) else "top, leaf"
+    return "middle" if graph.lowers(name) else "leaf"
+
+
+def method_text(method: Method) -> str:
+    """`cg (iterations 5)`: a method with its counts and whatever differs from the defaults."""
+    given = method.model_dump(exclude_defaults=True)
+    options = [
+        f"{name} {_value(value)}"
+        for name, value in method.model_dump(exclude={"method"}).items()
+        if name in given or (isinstance(value, int) and not isinstance(value, bool))
+    ]
+    name = str(method.model_dump()["method"])
+    return f"{name} ({', '.join(options)})" if options else name
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_answering(plan: Plan, name: str) -> bool:
+    """Whether some hypergradient flows through the solution of a problem."""
+    return any(visit.problem == name for sweep in plan.sweeps.values() for visit in sweep.visits)
+
+
+# Methods that leave something out even where every solver converges.
+_BY_NATURE: dict[type[Method], str] = {
+    Darts: "the identity stands for the inverse Hessian",
+    FirstOrder: "the solution is taken to move with its loop's start, and with nothing else",
+}
+
+
+def approximations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    """In words, everything that the hypergradients of a plan leave out."""
+    uppers: dict[str, list[str]] = {}
+    for sweep in plan.sweeps.values():
+        for text in sweep.approximations:
+            uppers.setdefault(text, []).append(sweep.upper)
+    for text, names in uppers.items():
+        yield f"hypergradient of {', '.join(names)}: {text}"
+    for name, spec in graph.problems.items():
+        if type(spec.hypergradient) in _BY_NATURE and is_answering(plan, name):
+            method = method_text(spec.hypergradient)
+            yield f"{method} through {name}: {_BY_NATURE[type(spec.hypergradient)]}"
+
+
+def is_approximate(graph: ProblemGraph, plan: Plan, name: str) -> bool:
+    """Whether something is left out where a hypergradient flows through a problem."""
+    if not is_answering(plan, name):
+        return False
+    return type(graph.problems[name].hypergradient) in _BY_NATURE or (
+        bool(graph.nested_lowers(name))
+        and any(
+            sweep.approximations and name in {visit.problem for visit in sweep.visits}
+            for sweep in plan.sweeps.values()
+        )
+    )

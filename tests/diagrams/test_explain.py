@@ -1,0 +1,131 @@
+"""The printed plan, compared with golden texts in `golden/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from diagram_cases import CASES, compiled, edges, imaml, problem, trilevel
+
+from mlograph.explain import WIDTH, explain
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_text_is_golden(name: str):
+    text = explain(*compiled(CASES[name]()))
+    assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lines_are_short_and_plain(name: str):
+    spec = CASES[name]()
+    for line in explain(*compiled(spec)).splitlines():
+        in_table = line.split(" ")[0] in ("problem", *spec["problems"])
+        assert line == line.rstrip() and (in_table or len(line) <= WIDTH)
+        assert line.replace("×", "").replace("→", "").isascii()
+
+
+def test_every_sweep_names_the_edges_it_takes():
+    text = explain(*compiled(CASES["diamond"]()))
+    assert "v along l2u base -> left, l2u base -> right" in text
+    assert "on along l2u base -> left" in text
+    assert "back along u2l top -> base" in text
+
+
+def test_a_start_is_a_way_back_where_the_method_differentiates_through_it():
+    spec = imaml()
+    assert "its start too" not in explain(*compiled(spec))
+    spec["problems"]["inner"]["hypergradient"] = "unroll"
+    assert "back along u2l outer -> inner (its start too)" in explain(*compiled(spec))
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("darts", "darts through inner: the identity"),
+        ("first_order", "first_order through inner: the solution is taken to move"),
+        ("cg", "approximate  nothing, beyond where an iterative solver stops"),
+        ("exact", "approximate  nothing"),
+    ],
+)
+def test_approximations_of_methods(method: str, says: str):
+    spec = imaml()
+    spec["problems"]["inner"]["hypergradient"] = method
+    assert says in explain(*compiled(spec))
+
+
+def test_a_method_that_nothing_flows_through_is_not_an_approximation():
+    spec = imaml()
+    spec["problems"]["outer"]["hypergradient"] = "darts"
+    assert "darts" not in explain(*compiled(spec))
+
+
+def test_partial_curvature_is_said_once_for_all_uppers_that_meet_it():
+    spec = trilevel()
+    spec["problems"] = {"summit": problem()} | spec["problems"]
+    spec["edges"] += edges("l2u: top -> summit", "u2l: summit -> mid")
+    text = explain(*compiled(spec))
+    assert "hypergradient of top, summit: partial curvature of 'mid'" in text.replace("\n", " ")
+
+
+def test_the_options_of_a_method_are_its_counts_and_what_was_changed():
+    spec = imaml()
+    spec["problems"]["inner"]["hypergradient"] = {
+        "method": "cg",
+        "warm_start": True,
+        "damping": 0.5,
+    }
+    assert "by cg (iterations 10, damping 0.5, warm_start on):" in explain(*compiled(spec))
+
+
+def test_a_long_period_is_broken_and_indented():
+    names = [f"a_rather_long_name_{i}" for i in range(6)]
+    spec = {
+        "name": "wide",
+        "problems": {"top": problem(gradient_accumulation=4)}
+        | {name: problem(unroll_steps=2) for name in names},
+        "edges": edges(*(f"l2u: {name} -> top" for name in names)),
+    }
+    lines = explain(*compiled(spec)).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("period"))
+    assert lines[start] == "period       4 × ["
+    assert lines[start + 1].startswith(" " * 15 + "Start(")
+    assert " " * 13 + "], Update(top)" in lines
+
+
+def test_an_endless_period_is_cut_short():
+    primes = {"a": 83, "b": 89}
+    spec = {
+        "name": "long",
+        "problems": {
+            "top": problem(unequal_unroll=True),
+            **{name: problem(unroll_steps=count) for name, count in primes.items()},
+        }
+        | {f"mid{i}": problem(unroll_steps=i + 1) for i in range(150)},
+        "edges": edges(
+            *(f"l2u: {name} -> top" for name in (*primes, *(f"mid{i}" for i in range(150))))
+        ),
+    }
+    text = explain(*compiled(spec))
+    assert "instructions in all" in text
+    assert len(text.splitlines()) < 260
+
+
+def test_control_characters_never_reach_the_terminal():
+    spec = imaml()
+    spec["description"] = "red \x1b[31m and\rback \u202e reversed"
+    spec["problems"]["outer"]["optimizer"] = "torch.Evil\x1b[2J\n"
+    text = explain(*compiled(spec))
+    assert "\x1b" not in text and "\r" not in text and "\u202e" not in text
+    assert "Evil\\x1b[2J" in text
+
+
+def test_components_are_called_by_their_last_part():
+    spec = imaml()
+    spec["env"] = "gym.make"
+    spec["problems"]["outer"]["optimizer"] = print
+    spec["problems"]["inner"]["optimizer"] = Path("/live")
+    text = explain(*compiled(spec))
+    assert "gym.make" in text and "print" in text and type(Path()).__name__ in text

@@ -1,0 +1,166 @@
+"""What every registered method must do: be exercised, be right on every case, leave no trace."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mlograph import Graph
+from mlograph.errors import NumericError, UsageError
+from mlograph.executor import Executor
+from mlograph.hypergradients import METHODS, HypergradientMethod, Pulled, Response
+from mlograph.language import methods
+from mlograph.problem import Problem
+from mlograph.trees import Vector
+from tests.cases import (
+    CASES,
+    RATE,
+    Case,
+    Inverse,
+    after_loops,
+    at_rest,
+    bound,
+    damped,
+    krylov,
+    multiple,
+    numbers,
+    relative_error,
+    series,
+)
+
+# Each method with the options that make it known, and what it then takes for the inverse.
+REFERENCES: dict[str, tuple[dict[str, Any], Inverse]] = {
+    "exact": ({"damping": 0.5}, damped(0.5)),
+    "cg": ({"iterations": 3}, krylov(3)),
+    "neumann": ({"iterations": 3, "alpha": 0.1}, series(0.1, 4)),
+    "darts": ({"scale": "lr"}, multiple(RATE)),
+    "first_order": ({}, multiple(0.0)),
+    "unroll": ({}, series(RATE, 4)),
+}
+
+each_method = pytest.mark.parametrize("name", METHODS)
+
+
+def applicable() -> list[Any]:
+    """A nested problem's loop moves by what unrolling finds for it, so it is never at rest."""
+    return [
+        pytest.param(case, name, id=f"{name}-{case.name}")
+        for name in REFERENCES
+        for case in CASES
+        if name != "unroll" or not case.nested
+    ]
+
+
+@pytest.mark.parametrize(("case", "name"), applicable())
+def test_a_method_agrees_with_its_closed_form(case: Case, name: str):
+    options, solve = REFERENCES[name]
+    program = bound(case.graph({"method": name, **options}, unroll_steps=4))
+    measure = after_loops if name == "unroll" else at_rest
+    expected = case.closed_form(solve)
+    if expected.any():
+        assert relative_error(measure(program, case.upper), expected) < 1e-10
+    else:
+        with pytest.raises(UsageError, match="directly or through a lower problem"):
+            measure(program, case.upper)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A method, and everything that a pull could change, before and after each pull."""
+
+    method: HypergradientMethod
+    seen: list[tuple[list[Tensor], list[Tensor]]] = field(default_factory=list)
+
+    def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
+        before = [*everything(response.problem)]
+        pulled = self.method.pull(response, adjoint, targets)
+        self.seen.append((before, [*everything(response.problem)]))
+        return pulled
+
+
+def everything(problem: Problem) -> Iterator[Tensor]:
+    for model in (problem.model, *problem.others.values()):
+        yield from (tensor.clone() for tensor in model.module.state_dict().values())
+        yield from (p.grad.clone() for p in model.params.values() if p.grad is not None)
+    for entries in problem.optimizer.state.values():
+        yield from (torch.as_tensor(value).clone() for value in entries.values())
+    yield torch.get_rng_state()
+    yield torch.tensor(np.random.get_state()[1].astype(np.int64))  # type: ignore[union-attr]
+    yield torch.tensor(random.getstate()[1])
+
+
+def noisy_graph(method: dict[str, Any]) -> Graph:
+    """A network with dropout and running statistics, under a problem that weighs its samples."""
+    x, y = numbers(6, 3, seed=1), numbers(6, seed=2)
+
+    def fit(inner: Any, outer: Any) -> Tensor:
+        errors = (inner(x).squeeze(1) - y).square()
+        return (outer().sigmoid() * errors).mean() + 0.1 * outer()[0] * inner.parameters()[0].sum()
+
+    def judge(inner: Any, outer: Any) -> Tensor:
+        return (inner(x).squeeze(1) - y).square().mean() + 0.1 * outer().square().sum()
+
+    torch.manual_seed(0)
+    layers = (nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.4), nn.Tanh(), nn.Linear(4, 1))
+    return Graph(
+        problems={
+            "outer": {
+                "module": Weights(),
+                "loss": judge,
+                "optimizer": "sgd",
+                "precision": "float64",
+            },
+            "inner": {
+                "module": nn.Sequential(*layers),
+                "loss": fit,
+                "optimizer": "adam",
+                "precision": "float64",
+                "unroll_steps": 3,
+                "hypergradient": method,
+            },
+        },
+        edges=[{"u2l": "outer -> inner"}, {"l2u": "inner -> outer"}],
+        engine={"device": "cpu"},
+    )
+
+
+class Weights(nn.Module):
+    """Six numbers and a running statistic."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(6, 1))
+        self.norm = nn.BatchNorm1d(1, affine=False)
+
+    def forward(self) -> Tensor:
+        return self.norm(self.weights + torch.arange(6.0, dtype=self.weights.dtype)[:, None])[:, 0]
+
+
+@each_method
+def test_a_pull_leaves_no_trace(name: str):
+    program = bound(noisy_graph({"method": name}))
+    watched = Watched(program.methods["inner"])
+    program = replace(program, methods={**program.methods, "inner": watched})
+    executor = Executor(program)
+    for instruction in (*program.plan.period, *program.plan.period):
+        executor.execute(instruction)
+    assert len(watched.seen) == 2
+    for before, after in watched.seen:
+        assert len(before) == len(after) > 20
+        assert all(map(torch.equal, before, after))
+
+
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"first_order"}))
+def test_an_untouched_upper_problem_is_an_error_that_names_the_edge(name: str):
+    case = CASES[0]
+    losses = {**case.losses, "inner": lambda inner, outer: inner().square().sum()}
+    program = bound(replace(case, losses=losses).graph({"method": name}))
+    with pytest.raises(NumericError, match="the edge 'outer -> inner' has no effect"):
+        after_loops(program, "outer")
