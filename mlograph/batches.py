@@ -65,9 +65,11 @@ class EnvFeed:
     name: str
 
     def next(self) -> Any:
+        """The next batch."""
         return self.env.batch(self.name)
 
     def aside(self) -> AbstractContextManager[None]:
+        """Batches drawn inside leave no trace."""
         return nullcontext()  # Whoever tries something out replaces the Env.
 
 
@@ -101,6 +103,7 @@ class IterableFeed:
         self._iterator: Iterator[Any] | None = None
 
     def next(self) -> Any:
+        """The next batch."""
         for _ in range(2):
             try:
                 if self._iterator is None:
@@ -116,6 +119,7 @@ class IterableFeed:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
+        """Batches drawn inside leave no trace."""
         if isinstance(self._source, Iterator):
             raise UsageError(
                 f"{self._owner}: validation would use up an iterator that can be read only once; "
@@ -139,10 +143,12 @@ class NamedFeeds:
     feeds: Mapping[str, Feed]
 
     def next(self) -> Any:
+        """The next batch."""
         return {name: feed.next() for name, feed in self.feeds.items()}
 
     @contextmanager
     def aside(self) -> Iterator[None]:
+        """Batches drawn inside leave no trace."""
         with ExitStack() as stack:
             for feed in self.feeds.values():
                 stack.enter_context(feed.aside())
@@ -154,9 +160,11 @@ class NoFeed:
     """For a problem without data."""
 
     def next(self) -> Any:
+        """The next batch."""
         return None
 
     def aside(self) -> AbstractContextManager[None]:
+        """Batches drawn inside leave no trace."""
         return nullcontext()
 
 

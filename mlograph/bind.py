@@ -134,11 +134,15 @@ class _Binder:
         return None
 
     def _models(self, device: torch.device) -> dict[str, Model]:
+        modules: dict[str, Any] = {}
+        for name in self.graph.problems:
+            with self._gathering(("problems", name, "module")):
+                modules[name] = self._module(name)
+        # Only now: freezing and moving change a module, and copies are of what was given.
         models: dict[str, Model] = {}
-        for name, spec in self.graph.problems.items():
-            path = ("problems", name)
+        for name, module in modules.items():
+            spec, path = self.graph.problems[name], ("problems", name)
             with self._gathering((*path, "module")):
-                module = self._module(name)
                 if not isinstance(module, nn.Module):
                     raise UsageError(f"expected a torch.nn.Module, got a {_kind(module)}")
                 dtype = torch.float64 if spec.precision == "float64" else None
@@ -197,7 +201,8 @@ class _Binder:
 
     def _optimizer(self, name: str, spec: ProblemSpec, model: Model) -> Optimizer:
         path = ("problems", name, "optimizer")
-        component, given = spec.optimizer, [*model.params.values()]
+        component = spec.optimizer
+        given: list[Any] = [*model.params.values()]
         if isinstance(component, Component) and "params" in component.args:
             arguments = dict(component.args)
             given = _groups(arguments.pop("params"), model, (*path, "params"))
@@ -207,7 +212,7 @@ class _Binder:
             raise GraphError([Fault(path, f"expected a torch optimiser, got a {_kind(optimizer)}")])
         closure = inspect.signature(type(optimizer).step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
-            message = f"{_kind(optimizer)} evaluates the loss by itself, which no graph can let it do"
+            message = f"{_kind(optimizer)} wants to evaluate the loss by itself (a closure)"
             raise GraphError([Fault(path, message)])
         _check_ownership(optimizer, model, path)
         return optimizer
@@ -291,7 +296,9 @@ class _Binder:
 
     def _check_start(self, name: str, spec: ProblemSpec, models: Mapping[str, Model]) -> None:
         start = spec.start_from
-        if start in models and not models[start].same_architecture(models[name]):
+        if start is None or name not in models or start not in models:
+            return
+        if not models[start].same_architecture(models[name]):
             self.faults.append(
                 Fault(
                     ("problems", name, "start_from"),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from mlograph.errors import Fault, GraphError, did_you_mean
 from mlograph.errors import Path as SpecPath
@@ -149,11 +149,12 @@ class Imports:
                 near = did_you_mean(part, [name for name in members if not name.startswith("_")])
                 _refuse(path, f"'{here}' has no '{part}'", near if "mean" in near else "")
             member = members[part]
-            if isinstance(member, classmethod | staticmethod):
+            if isinstance(found, type) and isinstance(member, classmethod | staticmethod):
                 member = member.__get__(None, found)
             found = member
             if isinstance(found, ModuleType) and not _lies_in(found.__name__, parts[0]):
-                _refuse(path, f"'{here}.{part}' is the module '{found.__name__}' of another package")
+                stranger = f"the module '{found.__name__}' of another package"
+                _refuse(path, f"'{here}.{part}' is {stranger}")
         return found
 
     def _import_submodule(self, name: str, path: SpecPath) -> None:
@@ -226,8 +227,9 @@ def build(
     except GraphError:
         raise
     except Exception as error:
-        name = component.target if isinstance(component.target, str) else _origin(target)
-        raise GraphError([Fault(path, f"{name} failed: {type(error).__name__}: {error}")]) from error
+        name = component.target if isinstance(component.target, str) else _name(target)
+        message = f"{name} failed: {type(error).__name__}: {error}"
+        raise GraphError([Fault(path, message)]) from error
 
 
 def build_arguments(
@@ -279,9 +281,8 @@ def check_arguments(
         for name in arguments:
             if name not in parameters:
                 hint = did_you_mean(name, list(parameters)[len(positional) :])
-                faults.append(
-                    Fault((*path, name), f"{_name(target)} has no argument '{name}'", hint, on_key=True)
-                )
+                message = f"{_name(target)} has no argument '{name}'"
+                faults.append(Fault((*path, name), message, hint, on_key=True))
     fillable = [p for p in parameters.values() if p.kind not in _VARIADIC][len(positional) :]
     for parameter in fillable:
         if parameter.default is parameter.empty and parameter.name not in arguments:
@@ -310,9 +311,9 @@ def _import(root: str, name: str, path: SpecPath) -> ModuleType:
     try:
         return importlib.import_module(root)
     except ModuleNotFoundError as error:
-        return _refuse(path, f"'{name}': {error}", f"pip install {root}")
+        _refuse(path, f"'{name}': {error}", f"pip install {root}")
     except Exception as error:
-        return _refuse(path, f"'{name}': {root} cannot be imported: {type(error).__name__}: {error}")
+        _refuse(path, f"'{root}' cannot be imported: {type(error).__name__}: {error}")
 
 
 def _origin(found: object) -> str:
@@ -323,12 +324,13 @@ def _origin(found: object) -> str:
 
 
 def _name(target: object) -> str:
-    return target.__qualname__ if isinstance(target, type) or inspect.isroutine(target) else str(target)
+    named = isinstance(target, type) or inspect.isroutine(target)
+    return target.__qualname__ if named else str(target)
 
 
 def _lies_in(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
-def _refuse(path: SpecPath, message: str, hint: str = "") -> Any:
+def _refuse(path: SpecPath, message: str, hint: str = "") -> NoReturn:
     raise GraphError([Fault(path, message, hint)])

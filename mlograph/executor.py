@@ -91,7 +91,7 @@ class Executor:
 
     @contextmanager
     def aside(self, judge: str) -> Iterator[None]:
-        """What runs inside leaves no trace here; loops that only `judge` learns from go unrecorded."""
+        """What runs inside leaves no trace here; loops that only `judge` pulls go unrecorded."""
         kept = (self._records, self._recordings, self._guesses, self._poisoned)
         measured = (self.meters, self.skipped)
         others = self._program.problems.keys() - {judge}

@@ -28,6 +28,7 @@ class ProblemGraph:
 
     @property
     def problems(self) -> Mapping[str, ProblemSpec]:
+        """What the spec says of each problem, by name."""
         return self.spec.problems
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isnan
 from typing import Literal
 
 import torch
@@ -78,7 +79,7 @@ def cg(
         products += 1
         curvature = float(trees.dot(p, q))
         if not curvature > 0.0:
-            finite = curvature == curvature
+            finite = not isnan(curvature)
             status = Status.NEGATIVE_CURVATURE if finite else Status.NON_FINITE
             break
         step = rr / curvature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import final
 
 from torch import Tensor
@@ -18,7 +19,7 @@ class Meter:
 
     def add(self, name: str, value: Tensor | float) -> None:
         """Take one more value of `name`; NaN stands for `unknown` and is left out."""
-        if isinstance(value, float) and value != value:
+        if isinstance(value, float) and isnan(value):
             return
         self._sums[name] = self._sums.get(name, 0.0) + value
         self._counts[name] = self._counts.get(name, 0) + 1

@@ -33,17 +33,21 @@ class ModelView:
     own: bool
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What `forward` gives with this view's tensors."""
         if self.own:
             return self.module(*args, **kwargs)
         return functional_call(self.module, {**self.tensors, **self.state}, args, kwargs)
 
     def parameters(self) -> tuple[Tensor, ...]:
+        """All parameters, in the module's order."""
         return tuple(self.tensors.values())
 
     def named_parameters(self) -> Mapping[str, Tensor]:
+        """All parameters by name."""
         return self.tensors
 
     def buffers(self) -> Mapping[str, Tensor]:
+        """The buffers by name."""
         return self.state
 
 

@@ -48,9 +48,7 @@ def read_state(optimizer: Optimizer, params: Mapping[str, Tensor]) -> OptimizerS
     }
 
 
-def write_state(
-    optimizer: Optimizer, params: Mapping[str, Tensor], state: OptimizerState
-) -> None:
+def write_state(optimizer: Optimizer, params: Mapping[str, Tensor], state: OptimizerState) -> None:
     """Give the optimiser `state`, detached, as its own."""
     for name, entries in state.items():
         optimizer.state[params[name]] = {

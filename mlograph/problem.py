@@ -269,7 +269,7 @@ def filled(vector: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Vector:
 
 
 def clipped(gradient: Vector, largest: float | None) -> Vector:
-    """gradient · min(1, largest / ‖gradient‖), as torch's clip_grad_norm_ has it; differentiable."""
+    """gradient · min(1, largest / ‖gradient‖), as clip_grad_norm_ has it; differentiable."""
     if largest is None or not gradient:
         return gradient
     factor = (largest / (trees.norm(gradient) + 1e-6)).clamp(max=1.0)

@@ -45,11 +45,12 @@ class TorchRandomState:
 @contextmanager
 def untouched(device: torch.device) -> Iterator[None]:
     """Whatever is drawn inside, from torch, numpy or Python, leaves no trace outside."""
-    ours, numpys, pythons = TorchRandomState.capture(device), np.random.get_state(), random.getstate()
+    torchs = TorchRandomState.capture(device)
+    numpys, pythons = np.random.get_state(), random.getstate()
     try:
         yield
     finally:
-        ours.restore(device)
+        torchs.restore(device)
         np.random.set_state(numpys)
         random.setstate(pythons)
 

@@ -27,10 +27,12 @@ class Recording:
         self._problem = problem
         self._below = below
         start = problem.spec.start_from
-        origin = problem.model.params if start is None else problem.others[start].params
-        self._params: Vector = {name: origin[name].clone() for name in problem.model.params}
-        if start is None:
-            self._params = {n: x.detach().requires_grad_() for n, x in self._params.items()}
+        origin = {} if start is None else problem.others[start].params
+        # What is frozen in the origin has been copied, but the origin does not move it.
+        self._params: Vector = {
+            name: origin[name].clone() if name in origin else own.detach().clone().requires_grad_()
+            for name, own in problem.model.params.items()
+        }
         self._state = read_state(problem.optimizer, problem.model.params)
         self._gradient: Vector = {}
         self._leaves: dict[str, list[Vector]] = {

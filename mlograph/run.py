@@ -55,6 +55,8 @@ def run(
     with ExitStack() as stack:
         for logger in loggers:
             stack.callback(logger.close)
+        if engine.threads is not None:
+            torch.set_num_threads(engine.threads)
         seed_everything(engine.seed)
         program, validator, own = _built(graph, plan, imports)
         for logger in own:
@@ -106,7 +108,8 @@ def _built(
         faults.extend(error.faults)
     # Last, since these may open files.
     for index, component in enumerate(engine.loggers if not faults else ()):
-        path = ("engine", "loggers", *([index] if len(engine.loggers) > 1 else []))
+        path: SpecPath = ("engine", "loggers")
+        path = (*path, index) if len(engine.loggers) > 1 else path
         try:
             loggers.append(_logger(component, imports, path))
         except GraphError as error:

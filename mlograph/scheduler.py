@@ -193,7 +193,7 @@ class _Layout:
             yield from self._fire(problem)
 
     def _hungry_upper(self, problem: str, waiting: list[str]) -> str | None:
-        """An upper whose inner loop of `problem` is complete, and which must act before it moves."""
+        """An upper whose inner loop of `problem` is complete, and which acts before it moves."""
         length = self._graph.problems[problem].unroll_steps
         for upper in self._uppers[problem]:
             if self._updates_made[problem, upper] >= length and upper not in waiting:
@@ -214,9 +214,9 @@ class _Layout:
         loop = spec.unroll_steps * spec.gradient_accumulation if self._uppers[problem] else 1
         begins = made % loop == 0
         env = self._graph.spec.env
-        if env is not None and self._graph.reads_env(problem):
-            if begins or env.step_every == "step":
-                yield from self._use_env(problem)
+        moves = begins or (env is not None and env.step_every == "step")
+        if env is not None and moves and self._graph.reads_env(problem):
+            yield from self._use_env(problem)
         if begins and self._uppers[problem]:
             yield Start(problem)
 

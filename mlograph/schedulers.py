@@ -39,15 +39,19 @@ class Constant:
     """No scheduler: learning rates are left as they are, edits included."""
 
     def step(self, loss: Tensor | float) -> None:
+        """Step the schedule, if there is one."""
         return
 
     def restart(self) -> None:
+        """Back to the learning rates and the schedule of the beginning."""
         return
 
     def state_dict(self) -> dict[str, Any]:
+        """The scheduler's state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state."""
         return
 
 
@@ -63,6 +67,7 @@ class Scheduled:
         self._first_groups = [_options(group) for group in optimizer.param_groups]
 
     def step(self, loss: Tensor | float) -> None:
+        """Step the schedule, if there is one."""
         try:
             with warnings.catch_warnings():
                 # An update may have been skipped, or made by a differentiable step: torch cannot
@@ -77,14 +82,17 @@ class Scheduled:
             raise UsageError(f"problems.{self._owner}.scheduler: {error}") from error
 
     def restart(self) -> None:
+        """Back to the learning rates and the schedule of the beginning."""
         self._scheduler.load_state_dict(copy.deepcopy(self._first))
         for group, options in zip(self._optimizer.param_groups, self._first_groups, strict=True):
             group.update(options)
 
     def state_dict(self) -> dict[str, Any]:
+        """The scheduler's state."""
         return self._scheduler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state."""
         self._scheduler.load_state_dict(dict(state))
 
 

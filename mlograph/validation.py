@@ -51,7 +51,7 @@ class Adaptation:
         seed: of the tasks.
     """
 
-    def __init__(  # noqa: PLR0913 (each is a choice of the user's, and all have names)
+    def __init__(
         self,
         tasks: int = 100,
         *,
@@ -72,6 +72,7 @@ class Adaptation:
         self._seed = seed
 
     def baselines(self, trial: Trial) -> Mapping[str, Mapping[str, float]]:
+        """The baselines that were asked for, measured as at the end of the run."""
         found: dict[str, Mapping[str, float]] = {}
         if "untrained" in self._baselines:
             found["untrained"] = self._measure(trial, self._final_tasks)
@@ -84,6 +85,7 @@ class Adaptation:
         return found
 
     def validate(self, trial: Trial) -> Mapping[str, float]:
+        """The metrics, each a mean."""
         return self._measure(trial, self._final_tasks if trial.final else self._tasks)
 
     def _measure(self, trial: Trial, tasks: int) -> dict[str, float]:
@@ -140,9 +142,11 @@ class Evaluate:
         self._data = (data.batch,) if isinstance(data, FullBatch) else checked_batches(data)
 
     def baselines(self, trial: Trial) -> Mapping[str, Mapping[str, float]]:
+        """The baselines that were asked for, measured as at the end of the run."""
         return {"untrained": self.validate(trial)}
 
     def validate(self, trial: Trial) -> Mapping[str, float]:
+        """The metrics, each a mean."""
         if self._problem not in trial.program.problems:
             hint = did_you_mean(self._problem, trial.program.problems)
             raise UsageError(f"engine.validate.problem: no problem '{self._problem}' ({hint})")
@@ -159,8 +163,10 @@ def _replace_head(network: nn.Module, outputs: int) -> None:
 
 
 def _load_body(module: nn.Module, trained: nn.Module) -> None:
-    """Take over every tensor of the same name and shape: all but the head, which stays as it is."""
+    """Take over all but the head, which starts at zero: it prefers no class before it has adapted."""
     theirs: Mapping[str, Tensor] = trained.state_dict()
     for name, tensor in module.state_dict().items():
         if theirs[name].shape == tensor.shape:
             tensor.copy_(theirs[name])
+        else:
+            tensor.zero_()

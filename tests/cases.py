@@ -434,7 +434,11 @@ class Maml:
     weight: float = 0.0
     steps: int = 3
 
-    def graph(self, method: Any, **inner: Any) -> Graph:
+    def graph(
+        self, method: Any, inner: Mapping[str, Any] | None = None, **outer: Any
+    ) -> Graph:
+        more = inner or {}
+
         def task(inner: Any) -> Tensor:
             return 0.5 * inner() @ self.A @ inner() - self.b @ inner()
 
@@ -452,6 +456,7 @@ class Maml:
                     "loss": judged,
                     "optimizer": sgd,
                     "precision": "float64",
+                    **outer,
                 },
                 "inner": {
                     "module": {"copy": "outer"},
@@ -461,7 +466,7 @@ class Maml:
                     "precision": "float64",
                     "unroll_steps": self.steps,
                     "hypergradient": method,
-                    **inner,
+                    **more,
                 },
             },
             edges=[{"u2l": "outer -> inner"}, {"l2u": "inner -> outer"}],

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import complaints
 from torch import nn
 
 from mlograph.components import REFUSED, SHORT_NAMES, Imports, build
 from mlograph.language.spec import Component, Live
 from mlograph.validation import Evaluate
-from tests.builders import complaints
 
 HERE = ("problems", "a", "module")
 

@@ -35,9 +35,7 @@ class Darts:
         behind = self._gradients(response, direction, -epsilon, targets)
         return Pulled(
             {
-                target: trees.scale(
-                    -0.5 / epsilon, trees.axpy(-1.0, behind[target], ahead[target])
-                )
+                target: trees.scale(-0.5 / epsilon, trees.axpy(-1.0, behind[target], ahead[target]))
                 for target in targets
             }
         )

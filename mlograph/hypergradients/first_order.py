@@ -23,4 +23,7 @@ class FirstOrder:
 
     def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
         start = response.problem.spec.start_from
-        return Pulled({target: dict(adjoint) for target in targets if target == start})
+        if start not in targets:
+            return Pulled({})
+        moved = response.problem.others[start].params
+        return Pulled({start: {name: x for name, x in adjoint.items() if name in moved}})

@@ -34,9 +34,7 @@ def implicit_pull(
         return trees.axpy(damping, vector, product) if damping else product
 
     solution = solve(matvec, filled(_restricted(adjoint, residual.params), residual.params))
-    sent = {
-        target: trees.scale(-1.0, residual.cross(solution.value, target)) for target in targets
-    }
+    sent = {target: trees.scale(-1.0, residual.cross(solution.value, target)) for target in targets}
     return Pulled(sent, solution)
 
 

@@ -259,6 +259,9 @@ class EngineSpec(Spec):
     of: str | None = Field(default=None, description="the problem whose updates are counted")
     seed: NaturalInt = Field(default=0, description="of every random number of the run")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps, …")
+    threads: PositiveInt | None = Field(
+        default=None, description="CPU threads of torch; by default torch decides"
+    )
     validate_: Annotated[ValidateSpec, BeforeValidator(_expand_validate)] | None = Field(
         default=None, alias="validate", description="a validator, and how often it runs"
     )

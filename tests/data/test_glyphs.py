@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mlograph.data import Hand, ImageClasses, glyphs
-from mlograph.data.glyph_drawing import _glyphs
+from mlograph.data.glyph_drawing import _draw, _glyphs
 from mlograph.errors import UsageError
 
 
-def one_nearest_neighbour(data: ImageClasses, shots: int, tasks: int = 300) -> float:
+def one_nearest_neighbour(data: ImageClasses, shots: int, tasks: int = 150) -> float:
     """Accuracy of 1-NN on raw pixels, 5-way, with 5 queries of each class."""
     generator = torch.Generator().manual_seed(0)
     pixels = data.images.flatten(1).reshape(data.classes, 20, -1)
@@ -68,6 +69,18 @@ def test_no_two_images_of_a_character_are_the_same():
     images = glyphs("train", classes=10).images.reshape(10, 20, -1)
     apart = torch.cdist(images, images) + 1e9 * torch.eye(20)
     assert apart.min() > 0.5
+
+
+def test_a_stroke_that_a_character_lacks_leaves_no_ink():
+    stroke = np.linspace([0.1, 0.2], [0.9, 0.8], 4, dtype=np.float32)
+    strokes = np.stack([stroke, stroke[:, ::-1]])[None]
+    thickness = np.array([0.7], dtype=np.float32)
+    both, first, none = (
+        _draw(strokes, np.array([drawn]), thickness).sum()
+        for drawn in ([True, True], [True, False], [False, False])
+    )
+    assert both > 1.5 * first > 0
+    assert none == 0
 
 
 def test_a_steady_hand_draws_the_same_picture_each_time():

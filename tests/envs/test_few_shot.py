@@ -4,8 +4,8 @@ import io
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch.utils.data import Dataset, TensorDataset
 
 from mlograph.data import ImageClasses, glyphs
 from mlograph.envs import Env, FewShotEnv, SplitEnv
+from mlograph.envs.builtin_tasks import BuiltinTasks
 from mlograph.envs.learn2learn_import import Learn2learnMissingError, import_learn2learn
+from mlograph.envs.task import TaskShape
 from mlograph.errors import UsageError
 
 try:
@@ -215,15 +217,19 @@ def test_classes_may_differ_in_size():
         assert len({i for i in found if i >= 5}) == 5
 
 
-def test_the_builtin_sampler_is_fast():
-    env = FewShotEnv("glyphs", tasks="builtin", ways=5, shots=5)
-    env.step()
-    fastest = 1.0
-    for _ in range(20):
-        start = time.perf_counter()
-        env.step()
-        fastest = min(fastest, time.perf_counter() - start)
-    assert fastest < 1e-3
+def test_the_builtin_sampler_fetches_each_batch_as_a_whole():
+    @dataclass
+    class Counted:
+        labels: torch.Tensor
+        fetched: list[int] = field(default_factory=list)
+
+        def gather(self, indices: torch.Tensor) -> torch.Tensor:
+            self.fetched.append(len(indices))
+            return torch.zeros(len(indices), 1, 2, 2)
+
+    images = Counted(torch.arange(60) // 10)
+    BuiltinTasks(images, TaskShape(ways=4, shots=2, queries=3), seed=0).step()
+    assert images.fetched == [8, 12]
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [

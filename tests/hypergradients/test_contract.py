@@ -58,6 +58,16 @@ def applicable() -> list[Any]:
     ]
 
 
+def test_what_graph_files_may_name_is_what_is_registered():
+    assert METHODS.keys() == methods.METHODS.keys()
+    assert [kind.model_fields["method"].default for kind in methods.METHODS.values()] == [*METHODS]
+    assert {*get_args(get_args(methods.Hypergradient)[0])} == {*methods.METHODS.values()}
+
+
+def test_every_registered_method_is_exercised():
+    assert REFERENCES.keys() == METHODS.keys()
+
+
 @pytest.mark.parametrize(("case", "name"), applicable())
 def test_a_method_agrees_with_its_closed_form(case: Case, name: str):
     options, solve = REFERENCES[name]
