@@ -98,6 +98,7 @@ class _Binder:
             problem = self._problem(name, spec, models, env, device)
             if problem is not None:
                 problems[name] = problem
+        self._check_loops(plan)
         if self.faults:
             raise GraphError(self.faults)
         return Program(
@@ -322,6 +323,16 @@ class _Binder:
             if hook in spec.callbacks.model_fields_set:
                 message = f"'{hook}' changes what 'unroll' could not differentiate through"
                 self.faults.append(Fault((*path, "callbacks", hook), message))
+
+    def _check_loops(self, plan: Plan) -> None:
+        """What is recorded is an inner loop; a problem with nothing above it has none."""
+        pulled = {visit.problem for sweep in plan.sweeps.values() for visit in sweep.visits}
+        for name, spec in self.graph.problems.items():
+            recorded = spec.hypergradient.method == "unroll" and name in pulled
+            if recorded and not self.graph.uppers(name):
+                message = f"'unroll' needs an inner loop to record, and nothing lies above '{name}'"
+                path = ("problems", name, "hypergradient")
+                self.faults.append(Fault(path, message, "use cg or another implicit method"))
 
 
 def bind_term(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import nan
 from typing import assert_never, final
 
 import torch
@@ -15,7 +16,9 @@ from mlograph.blame import blame
 from mlograph.errors import MlographError, NumericError, UsageError
 from mlograph.hypergradients import HypergradientMethod, Response
 from mlograph.hypergradients.sweep import hypergradient
+from mlograph.linear import Status
 from mlograph.meter import Meter
+from mlograph.optimizers import restart
 from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update, Visit
 from mlograph.problem import Evaluation, Problem, clipped, gradients
 from mlograph.recording import Recording, detached
@@ -114,7 +117,7 @@ class Executor:
         origin = problem.spec.start_from
         if origin is not None:
             problem.model.copy_from(problem.others[origin])
-            problem.optimizer.state.clear()
+            restart(problem.optimizer)
             problem.learning_rate.restart()
         _tell(problem, "on_inner_loop_start", problem.callbacks.on_inner_loop_start)
         if problem.name in self._records:
@@ -193,10 +196,14 @@ class Executor:
             self._guesses.get((upper, visit.problem)),
         )
         pulled = self._program.methods[visit.problem].pull(response, adjoint, visit.sends_to)
-        if pulled.solution is not None:
-            self._guesses[upper, visit.problem] = pulled.solution.value
-            self.meters[visit.problem].add("residual", pulled.solution.residual)
-            self.meters[visit.problem].add("products", float(pulled.solution.iterations))
+        if pulled.solution is None:
+            return pulled.sent
+        self.meters[visit.problem].add("residual", pulled.solution.residual)
+        self.meters[visit.problem].add("products", float(pulled.solution.iterations))
+        if pulled.solution.status is Status.NON_FINITE:
+            # The solver gave what it had before; that is no answer, and must not pass for one.
+            return {target: trees.scale(nan, vector) for target, vector in pulled.sent.items()}
+        self._guesses[upper, visit.problem] = pulled.solution.value
         return pulled.sent
 
     def _note(self, problem: Problem, evaluation: Evaluation) -> None:

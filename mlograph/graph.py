@@ -105,9 +105,28 @@ class ProblemGraph:
         return any(True for _ in env_batches(self.problems[name].data))
 
     def nested_lowers(self, name: str) -> tuple[str, ...]:
-        """Problems below `name` that `name` itself constrains by a u2l edge."""
-        below = self.below(name)
-        return tuple(lower for lower in self.constraints.successors(name) if lower in below)
+        """Problems that `name` itself constrains by a u2l edge, and that answer to it.
+
+        Its optimality condition is on its total gradient, which their answers are a part of.
+        """
+        return self._nested_lowers[name]
+
+    @cached_property
+    def _nested_lowers(self) -> Mapping[str, tuple[str, ...]]:
+        whole = nx.compose(self.hierarchy, self.constraints)
+        return {name: tuple(self._answering(name, whole)) for name in self.problems}
+
+    def _answering(self, name: str, whole: nx.DiGraph[str]) -> Iterator[str]:
+        """What `name` moves and what then moves its loss; what lies above it stands still."""
+        for moved in self.constraints.successors(name):
+            if moved in self.below(name):
+                yield moved
+            elif self.lowers(name):
+                moving = whole.subgraph(set(whole) - self.above(name) - {name})
+                if moved in moving and any(
+                    nx.has_path(moving, moved, lower) for lower in self.lowers(name)
+                ):
+                    yield moved
 
 
 def build(spec: GraphSpec) -> ProblemGraph:

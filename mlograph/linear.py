@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isnan
+from math import inf, isfinite
 from typing import Literal
 
 import torch
@@ -78,8 +78,8 @@ def cg(
         q = matvec(p)
         products += 1
         curvature = float(trees.dot(p, q))
-        if not curvature > 0.0:
-            finite = not isnan(curvature)
+        if not 0.0 < curvature < inf:
+            finite = isfinite(curvature)
             status = Status.NEGATIVE_CURVATURE if finite else Status.NON_FINITE
             break
         step = rr / curvature
@@ -116,19 +116,31 @@ def neumann(
 
 
 def largest_eigenvalue(matvec: MatVec, like: Vector, *, iterations: int = 10) -> tuple[float, int]:
-    """λmax(|A|) by power iteration from `like`, and the products it took.
+    """λmax(|A|) by power iteration in the space of `like`, and the products it took.
+
+    It begins at random numbers, always the same: a given vector may lie where λmax cannot be seen.
 
     The estimate grows towards λmax from below; it is raised by a tenth so that a Neumann series
     with α = 1/λmax does not diverge on what the iteration missed.
     """
-    vector, largest = trees.scale(1.0 / float(trees.norm(like)), like), 0.0
+    vector, largest = _some_direction(like), 0.0
     for done in range(1, iterations + 1):
         vector = matvec(vector)
         largest = float(trees.norm(vector))
-        if not 0.0 < largest < float("inf"):
+        if not 0.0 < largest < inf:
             return 0.0, done
         vector = trees.scale(1.0 / largest, vector)
     return 1.1 * largest, iterations
+
+
+def _some_direction(like: Vector) -> Vector:
+    """A unit vector of no meaning."""
+    generator = torch.Generator().manual_seed(0)
+    vector = {
+        name: torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
+        for name, x in like.items()
+    }
+    return trees.scale(1.0 / float(trees.norm(vector)), vector)
 
 
 def dense(matvec: MatVec, b: Vector) -> Solution:
@@ -142,7 +154,7 @@ def dense(matvec: MatVec, b: Vector) -> Solution:
     basis = torch.eye(flat.numel(), dtype=flat.dtype, device=flat.device)
     rows = [trees.flatten(matvec(trees.unflatten(unit, b))) for unit in basis]
     matrix = torch.stack(rows, dim=1)
-    if not bool(matrix.isfinite().all()):
+    if not bool(matrix.isfinite().all() and flat.isfinite().all()):
         return Solution(trees.zeros_like(b), Status.NON_FINITE, len(rows), float("nan"))
     solved, info = torch.linalg.solve_ex(matrix, flat)
     status = Status.CONVERGED

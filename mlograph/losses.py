@@ -130,9 +130,12 @@ def weighted_l2(
 
 
 def reweighted_cross_entropy(
-    classifier: View, weigher: View, batch: Sequence[Tensor]
+    classifier: View, weigher: View, batch: Sequence[Tensor], normalize: bool = False
 ) -> dict[str, Tensor]:
     """The mean of w(ℓ_i) · ℓ_i, where ℓ_i is the cross-entropy of sample i and w the weigher.
+
+    With `normalize` it is Σ w(ℓ_i) · ℓ_i / Σ w(ℓ_i): weights then say which samples count, and
+    cannot grow only to raise the learning rate.
 
     The weigher sees detached losses: it is trained only through what its weights do to the
     classifier (Meta-Weight-Net, Shu et al., 2019).
@@ -141,13 +144,15 @@ def reweighted_cross_entropy(
         classifier: gives logits (n, classes).
         weigher: maps losses (n, 1) to weights (n, 1), such as `mlograph.nn.Weigher`.
         batch: inputs (n, …) and int64 labels (n,).
+        normalize: divide by the sum of the weights instead of the number of samples.
     """
     x, y = _pair(batch)
     logits = classifier(x)
     each = F.cross_entropy(logits, y, reduction="none")
     weights = weigher(each.detach()[:, None]).squeeze(1)
+    total = (weights * each).sum()
     return {
-        "loss": (weights * each).mean(),
+        "loss": total / weights.sum() if normalize else total / len(y),
         "accuracy": _accuracy(logits, y),
         "weight": weights.detach().mean(),
     }

@@ -169,6 +169,9 @@ class Weigher(nn.Module):
     def __init__(self, hidden: int = 100) -> None:
         super().__init__()
         self.layers = MLP([1, hidden, 1])
+        # All weights start at 1/2: a random slope would saturate the sigmoid for large losses.
+        for tensor in list(self.layers.parameters())[-2:]:
+            nn.init.zeros_(tensor)
 
     def forward(self, losses: Tensor) -> Tensor:
         """The weights (n, 1) of samples with these `losses` (n, 1)."""

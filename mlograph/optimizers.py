@@ -8,20 +8,21 @@ back: new parameters and new state as functions of old parameters, old state and
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Optimizer
+from torch.optim import ASGD, SGD, Adagrad, Optimizer, Rprop
 
 from mlograph.trees import Vector
 
 # State of an optimiser by parameter name, then by torch's own key.
 OptimizerState = dict[str, dict[str, Any]]
 
-# Stands for a gradient entry of exactly zero: the derivative of sqrt(v) is infinite at v = 0.
+# Stands for a vanishing gradient entry: the derivative of sqrt(v) is infinite at v = 0.
 # Its square times Adam's (1 − β₂) is still a normal float32.
 _TINY = 1e-16
 
@@ -57,6 +58,14 @@ def write_state(optimizer: Optimizer, params: Mapping[str, Tensor], state: Optim
         }
 
 
+def restart(optimizer: Optimizer) -> None:
+    """Forget the state, as if the optimiser had just been built."""
+    optimizer.state.clear()
+    if isinstance(optimizer, Adagrad):
+        # Unlike all others of torch's, it makes its state when it is built.
+        optimizer.state.update(Adagrad([dict(g) for g in optimizer.param_groups]).state)
+
+
 def differentiable_step(
     optimizer: Optimizer,
     own: Mapping[str, Tensor],
@@ -73,15 +82,19 @@ def differentiable_step(
         state: s.
         gradients: g; a parameter without one is not moved.
     """
-    clones = {name: tensor.clone() for name, tensor in params.items()}
-    shadow = type(optimizer)(_groups(optimizer, own, clones), **_DIFFERENTIABLE)
-    for name, gradient in gradients.items():
-        clone = clones[name]
-        clone.grad = _guarded(optimizer, gradient)
-        shadow.state[clone] = _entries(optimizer, own[name], state.get(name), gradient)
-    shadow.step()
-    after = {name: dict(shadow.state[clones[name]]) for name in gradients}
-    return StepResult(clones, {**state, **after})
+    if not gradients:
+        return StepResult(dict(params), state)
+    clones = {name: params[name].clone() for name in gradients}
+    with _double_scalars():
+        shadow = type(optimizer)(_groups(optimizer, own, clones), **_DIFFERENTIABLE)
+        for name, clone in clones.items():
+            clone.grad = _guarded(optimizer, gradients[name])
+            entries = state.get(name) or _first_momentum(optimizer, own[name], clone)
+            if entries:
+                shadow.state[clone] = _copied(entries)
+        shadow.step()
+    after = {name: dict(shadow.state[clone]) for name, clone in clones.items()}
+    return StepResult({**params, **clones}, {**state, **after})
 
 
 _DIFFERENTIABLE: dict[str, Any] = {"differentiable": True}
@@ -90,7 +103,7 @@ _DIFFERENTIABLE: dict[str, Any] = {"differentiable": True}
 def _groups(
     optimizer: Optimizer, own: Mapping[str, Tensor], clones: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
-    by_identity = {id(param): clones[name] for name, param in own.items()}
+    by_identity = {id(own[name]): clone for name, clone in clones.items()}
     overrides = {"differentiable": True, "foreach": False, "fused": False, "capturable": False}
     groups = []
     for group in optimizer.param_groups:
@@ -101,36 +114,41 @@ def _groups(
     return groups
 
 
-def _entries(
-    optimizer: Optimizer, own: Tensor, entries: dict[str, Any] | None, gradient: Tensor
-) -> dict[str, Any]:
+def _copied(entries: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a parameter's state that the step may overwrite."""
-    if entries:
-        return {k: v.clone() if isinstance(v, Tensor) else v for k, v in entries.items()}
-    if isinstance(optimizer, SGD):
-        return _first_momentum(optimizer, own, gradient)
-    return {}
+    return {key: x.clone() if isinstance(x, Tensor) else x for key, x in entries.items()}
 
 
-def _first_momentum(optimizer: SGD, own: Tensor, gradient: Tensor) -> dict[str, Any]:
+def _first_momentum(optimizer: Optimizer, own: Tensor, clone: Tensor) -> dict[str, Any]:
     """A buffer b₀ with μ·b₀ + (1 − dampening)·g = g, as torch's first step has it, but undetached.
 
-    torch starts its buffer with a detached copy of the gradient, which would cut the graph.
+    torch's SGD starts its buffer with a detached copy of the gradient, which would cut the graph.
     """
     group = next(g for g in optimizer.param_groups if any(p is own for p in g["params"]))
-    if not group["momentum"]:
+    gradient = clone.grad
+    if not isinstance(optimizer, SGD) or not group["momentum"] or gradient is None:
         return {}
-    decayed = gradient
-    if group["maximize"]:
-        decayed = -decayed
-    if group["weight_decay"]:
-        decayed = decayed + group["weight_decay"] * own.detach()
-    if not group["dampening"]:
-        return {"momentum_buffer": torch.zeros_like(gradient)}
+    decayed = (-gradient if group["maximize"] else gradient) + group["weight_decay"] * clone
     return {"momentum_buffer": decayed * (group["dampening"] / group["momentum"])}
 
 
 def _guarded(optimizer: Optimizer, gradient: Tensor) -> Tensor:
-    if isinstance(optimizer, SGD):
+    """The gradient, away from where √(g²) has no derivative or g² is no normal number."""
+    if isinstance(optimizer, SGD | ASGD | Rprop):
         return gradient
-    return torch.where(gradient == 0, gradient + _TINY, gradient)
+    return torch.where(gradient.abs() < _TINY, gradient - gradient.detach() + _TINY, gradient)
+
+
+@contextmanager
+def _double_scalars() -> Iterator[None]:
+    """Step counters are float64 inside.
+
+    A differentiable step computes its bias corrections with the counter's own type, where an
+    ordinary one uses Python numbers; 1 − 0.999 in float32 is off by 1e-5.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

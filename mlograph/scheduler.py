@@ -256,12 +256,13 @@ def _warmup(graph: ProblemGraph) -> Iterator[Instruction]:
 def sweep(graph: ProblemGraph, upper: str) -> Sweep:
     """The order in which the hypergradient of `upper` visits the problems that answer to it.
 
-    Problems below `upper` come first, uppermost first. Then come hidden ones: problems that
-    `upper` moves and that move a problem below it, without an l2u chain of their own to it.
+    These are the problems below `upper`, and hidden ones: problems that `upper` moves and that
+    move a problem below it, without an l2u chain of their own to it. Whoever reads a problem is
+    visited before it.
     """
     below = graph.below(upper)
     visited = [name for name in reversed(graph.order) if name in below]
-    visited += _hidden(graph, upper, visited)
+    visited = _readers_first(graph, visited + _hidden(graph, upper, visited))
     place = {name: index for index, name in enumerate(visited)}
     sends: dict[str, tuple[str, ...]] = {}
     useful = {upper}
@@ -275,16 +276,34 @@ def sweep(graph: ProblemGraph, upper: str) -> Sweep:
 
 
 def _hidden(graph: ProblemGraph, upper: str, below: list[str]) -> list[str]:
-    """Problems reached by reading on from those below, lower ones first."""
+    """Problems reached by reading on from those below."""
     known = graph.above(upper) | {upper, *below}
-    found: dict[str, None] = {}
+    found: set[str] = set()
     queue = list(below)
     for name in queue:
-        for read in graph.reads(name):
-            if read not in known and read not in found:
-                found[read] = None
-                queue.append(read)
-    return [name for name in graph.order if name in found] if found else []
+        new = graph.reads(name) - known - found
+        found |= new
+        queue += new
+    return _readers_first(graph, [name for name in reversed(graph.order) if name in found])
+
+
+def _readers_first(graph: ProblemGraph, names: list[str]) -> list[str]:
+    """`names` with each after those that read it; those that read in a circle stay as they are."""
+    place = {name: index for index, name in enumerate(names)}
+    reads = [(name, read) for name in names for read in graph.reads(name) if read in place]
+    if all(place[name] < place[read] for name, read in reads):
+        return names
+    net: nx.DiGraph[str] = nx.DiGraph(reads)
+    net.add_nodes_from(names)
+    circles = nx.condensation(net)
+    members = {
+        number: sorted(part, key=place.__getitem__)
+        for number, part in circles.nodes(data="members")
+    }
+    order = nx.lexicographical_topological_sort(
+        circles, key=lambda number: place[members[number][0]]
+    )
+    return [name for number in order for name in members[number]]
 
 
 def _approximations(graph: ProblemGraph, visits: Iterable[Visit]) -> Iterator[str]:

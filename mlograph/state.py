@@ -47,7 +47,8 @@ def restore(problem: Problem, state: ProblemState) -> None:
         for name, tensor in problem.model.tensors().items():
             tensor.copy_(state.tensors[name])
     for name, param in problem.model.params.items():
-        param.grad = state.gradients.get(name)
+        gradient = state.gradients.get(name)
+        param.grad = None if gradient is None else gradient.clone()
     problem.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
     problem.learning_rate.load_state_dict(copy.deepcopy(state.schedule))
     if problem.scaler is not None:

@@ -9,6 +9,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from mlograph.batches import moved
 from mlograph.envs.protocol import Env
@@ -152,7 +153,6 @@ def _evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 def _size(batch: Any) -> int:
     """The number of samples of a batch: the length of its first tensor."""
-    if isinstance(batch, Tensor):
-        return len(batch) if batch.dim() else 1
-    parts = batch.values() if isinstance(batch, Mapping) else batch
-    return next((_size(part) for part in parts), 1) if isinstance(parts, Iterable) else 1
+    tensors = (leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor))
+    first = next(tensors, None)
+    return 1 if first is None or not first.dim() else len(first)

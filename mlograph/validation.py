@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from mlograph.batches import checked_batches
+from mlograph.batches import checked_batches, moved
 from mlograph.data import FullBatch
 from mlograph.envs.few_shot import FewShotEnv
 from mlograph.envs.protocol import Env, SplitEnv
@@ -113,10 +113,11 @@ class Adaptation:
         _replace_head(network, int(labels.max()) + 1)
         network.to(trial.device)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+        dtype = next(network.parameters()).dtype
         draw = torch.Generator().manual_seed(self._seed)
         for _ in range(self._transfer_steps):
             index = torch.randint(len(labels), (128,), generator=draw)
-            x, y = images[index].to(trial.device), labels[index].to(trial.device)
+            x, y = moved((images[index], labels[index]), trial.device, dtype)
             loss = F.cross_entropy(network(x), y)
             optimizer.zero_grad()
             loss.backward()
@@ -153,20 +154,27 @@ class Evaluate:
         return trial.evaluate(self._problem, self._data)
 
 
-def _replace_head(network: nn.Module, outputs: int) -> None:
-    """Give the last linear layer `outputs` outputs."""
+def _head(network: nn.Module) -> tuple[str, nn.Linear]:
+    """The last linear layer and its name."""
     heads = [(n, part) for n, part in network.named_modules() if isinstance(part, nn.Linear)]
     if not heads:
         raise UsageError("baselines: 'transfer' needs a module that ends in a torch.nn.Linear")
-    name, head = heads[-1]
-    network.set_submodule(name, nn.Linear(head.in_features, outputs))
+    return heads[-1]
+
+
+def _replace_head(network: nn.Module, outputs: int) -> None:
+    """Give the head `outputs` outputs."""
+    name, head = _head(network)
+    new = nn.Linear(head.in_features, outputs, dtype=head.weight.dtype)
+    network.set_submodule(name, new)
 
 
 def _load_body(module: nn.Module, trained: nn.Module) -> None:
     """Take over all but the head, which starts at zero: it prefers no class before it has adapted."""
-    theirs: Mapping[str, Tensor] = trained.state_dict()
-    for name, tensor in module.state_dict().items():
-        if theirs[name].shape == tensor.shape:
-            tensor.copy_(theirs[name])
-        else:
+    head, _ = _head(module)
+    theirs = {**dict(trained.named_parameters()), **dict(trained.named_buffers())}
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if name.rpartition(".")[0] == head:
             tensor.zero_()
+        else:
+            tensor.copy_(theirs[name])

@@ -434,9 +434,7 @@ class Maml:
     weight: float = 0.0
     steps: int = 3
 
-    def graph(
-        self, method: Any, inner: Mapping[str, Any] | None = None, **outer: Any
-    ) -> Graph:
+    def graph(self, method: Any, inner: Mapping[str, Any] | None = None, **outer: Any) -> Graph:
         more = inner or {}
 
         def task(inner: Any) -> Tensor:

@@ -141,5 +141,7 @@ def test_tensors_are_moved_wherever_they_are_and_only_floats_change_their_type()
 def test_batches_are_told_from_other_things():
     loader = DataLoader(TensorDataset(torch.ones(2)))
     assert checked_batches(loader) is loader
-    assert failure(lambda: checked_batches(loader.dataset)).startswith("a TensorDataset is a Dataset")
+    assert failure(lambda: checked_batches(loader.dataset)).startswith(
+        "a TensorDataset is a Dataset"
+    )
     assert failure(lambda: checked_batches(3)) == "expected a DataLoader or an iterable, got a int"

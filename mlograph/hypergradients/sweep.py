@@ -32,16 +32,17 @@ def hypergradient(sweep: Sweep, direct: Mapping[str, Vector], pull: Pull) -> Vec
     Raises:
         NumericError: a hypergradient is zero by structure: no derivative ever arrives.
     """
+    for name, vector in direct.items():
+        if not vector and name != sweep.upper:
+            raise NumericError(
+                f"the loss of '{sweep.upper}' does not depend on the parameters of '{name}': "
+                f"the edge 'l2u: {name} -> {sweep.upper}' has no effect"
+            )
     adjoints = {name: dict(vector) for name, vector in direct.items()}
     for visit in sweep.visits:
         adjoint = adjoints.pop(visit.problem, None)
         if adjoint is None:
             continue
-        if not adjoint:
-            raise NumericError(
-                f"the loss of '{sweep.upper}' does not depend on the parameters of "
-                f"'{visit.problem}': the edge 'l2u: {visit.problem} -> {sweep.upper}' has no effect"
-            )
         for target, vector in pull(visit, adjoint).items():
             if not vector:
                 raise NumericError(

@@ -49,7 +49,7 @@ class Component(Spec):
     @classmethod
     def _gather_arguments(cls, value: Any) -> Any:
         if isinstance(value, Component):
-            return value
+            return value  # older versions of pydantic ask about these too
         rest: dict[str, Any] = {}
         if isinstance(value, dict):
             if "_target_" not in value:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 import yaml
 
@@ -84,10 +85,12 @@ def _width(value: Plain) -> int:
     if not isinstance(value, (dict, list)):
         text = write_scalar(value)
         return _WIDEST_FLOW + 1 if "\n" in text else len(text)
+    parts: Iterable[Plain] = value
+    if isinstance(value, dict):
+        parts = itertools.chain(value.keys(), value.values())
     total = 0
-    for item in value:
-        total += _width(item) + 2
-        total += _width(value[item]) + 2 if isinstance(value, dict) else 0
+    for part in parts:
+        total += _width(part) + 2
         if total > _WIDEST_FLOW:
             break
     return total

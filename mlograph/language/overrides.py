@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -215,8 +215,3 @@ class _Change:
 
     def _refuse(self, path: Path, step: _Step, message: str, hint: str = "") -> _RefusedError:
         return _RefusedError(Fault(path, message, hint, step.place, on_key=True))
-
-
-def overrides_text(texts: Iterable[str]) -> str:
-    """The overrides as a file of one override in a line, which locations refer to."""
-    return "".join(f"{text}\n" for text in texts)

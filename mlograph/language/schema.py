@@ -110,6 +110,8 @@ def _tidy(schema: Schema) -> Schema:
     # Titles that only repeat a key, and the rest of docstrings, are noise in an editor.
     if "type" in schema and schema["type"] != "object":
         schema.pop("title", None)
+    if isinstance(schema.get("default"), dict):
+        del schema["default"]  # the defaults of its fields say the same
     if "description" in schema:
         schema["description"] = schema["description"].split("\n\n")[0].replace("\n", " ")
     if "anyOf" in schema:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from mlograph.executor import Executor
-from mlograph.plan import Backward
-from tests.cases import (
+from cases import (
     CASES,
     Case,
     Maml,
@@ -18,6 +15,9 @@ from tests.cases import (
     quadratic,
     relative_error,
 )
+
+from mlograph.executor import Executor
+from mlograph.plan import Backward
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

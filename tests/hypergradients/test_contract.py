@@ -10,16 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
-
-from mlograph import Graph
-from mlograph.errors import NumericError, UsageError
-from mlograph.executor import Executor
-from mlograph.hypergradients import METHODS, HypergradientMethod, Pulled, Response
-from mlograph.language import methods
-from mlograph.problem import Problem
-from mlograph.trees import Vector
-from tests.cases import (
+from cases import (
     CASES,
     RATE,
     Case,
@@ -34,6 +25,15 @@ from tests.cases import (
     relative_error,
     series,
 )
+from torch import Tensor, nn
+
+from mlograph import Graph
+from mlograph.errors import NumericError, UsageError
+from mlograph.executor import Executor
+from mlograph.hypergradients import METHODS, HypergradientMethod, Pulled, Response
+from mlograph.language import methods
+from mlograph.problem import Problem
+from mlograph.trees import Vector
 
 # Each method with the options that make it known, and what it then takes for the inverse.
 REFERENCES: dict[str, tuple[dict[str, Any], Inverse]] = {

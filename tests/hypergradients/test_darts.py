@@ -6,13 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-from mlograph import Graph
-from mlograph.executor import Executor
-from mlograph.problem import Problem
-from mlograph.trees import Vector
-from tests.cases import (
+from cases import (
     CASES,
     RATE,
     Case,
@@ -27,6 +21,12 @@ from tests.cases import (
     quadratic,
     relative_error,
 )
+from torch import Tensor, nn
+
+from mlograph import Graph
+from mlograph.executor import Executor
+from mlograph.problem import Problem
+from mlograph.trees import Vector
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

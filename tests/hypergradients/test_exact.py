@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
-
-from mlograph.executor import Executor
-from mlograph.hypergradients import METHODS, Response
-from mlograph.language import methods
-from tests.cases import (
+from cases import (
     CASES,
     Case,
     Logistic,
@@ -20,6 +15,11 @@ from tests.cases import (
     quadratic,
     relative_error,
 )
+from torch import Tensor
+
+from mlograph.executor import Executor
+from mlograph.hypergradients import METHODS, Response
+from mlograph.language import methods
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

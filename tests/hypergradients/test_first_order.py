@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.cases import (
+from cases import (
     CASES,
     RATE,
     Case,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from cases import CASES, Case, damped, inverse, quadratic, relative_error, series
 
 from mlograph.problem import Residual
 from mlograph.trees import Vector
-from tests.cases import CASES, Case, damped, inverse, quadratic, relative_error, series
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 5])

@@ -165,6 +165,12 @@ def test_functions_of_a_script_cannot_be_imported():
         dump(graph(loss=scripted))
 
 
+def test_a_module_may_have_an_argument_named_copy():
+    spec = graph(module={"_target_": "m", "copy": "x"})
+    assert spec.problems["a"].module == Component.of("m", copy="x")
+    assert loads(dump(spec)).spec == spec
+
+
 def test_components_made_in_python_are_taken_as_they_are():
     component = Component.of("l", weight=1)
     edge = loads(GRAPH).spec.edges[0]

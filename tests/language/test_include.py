@@ -113,6 +113,12 @@ def test_a_file_is_read_once_however_often_it_is_included(files: Write):
     assert load("f39.yaml").spec.name == "tiny"
 
 
+def test_files_are_bounded_together(files: Write):
+    long = "\n".join(f"  - {i}" for i in range(60_000))
+    files(a=f"{GRAPH}more:\n{long}", b=f"include: a.yaml\nmore:\n{long}")
+    assert refusal("b.yaml") == ["b.yaml:1:10: include: 'a.yaml': the files together are too large"]
+
+
 def test_more_files_than_anyone_needs(files: Write):
     files(f0=GRAPH, **{f"f{i}": f"include: f{i - 1}.yaml" for i in range(1, 80)})
     assert "more than 64 files are included" in refusal("f79.yaml")[0]

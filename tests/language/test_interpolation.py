@@ -105,6 +105,12 @@ def test_chains_are_bounded_in_either_order(length: int, forwards: bool):
             variables(block)
 
 
+def test_a_chain_of_any_length_is_refused_and_not_followed():
+    text = "\n".join(f"a{i}: ${{vars.a{i + 1}}}" for i in range(5000))
+    with pytest.raises(GraphError, match="a chain of more than 64 references"):
+        variables(f"{text}\na5000: end")
+
+
 @pytest.mark.parametrize(
     "block",
     [

@@ -1,11 +1,12 @@
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from language_cases import GRAPH, changed, complaints, variables
 
 from mlograph.errors import GraphError
-from mlograph.language import load, loads
+from mlograph.language import faults, load, loads
 
 SYNTAX = [
     ("a: b: c", "g.yaml:1:5: not YAML: mapping values are not allowed in this context",
@@ -84,7 +85,11 @@ def test_columns_count_characters_not_bytes():
 
 
 def test_a_byte_order_mark_is_no_character():
-    assert complaints("\ufeffa: b: c")[0].startswith("g.yaml:1:5:")
+    with pytest.raises(GraphError) as caught:
+        loads("\ufeffa: b: c")
+    place = caught.value.faults[0].location
+    assert place is not None
+    assert (place.column, place.text) == (5, "a: b: c")
 
 
 def test_carets_stand_under_what_is_wrong():
@@ -138,6 +143,18 @@ def test_many_faults_are_counted_rather_than_shown():
     assert len(found) == 101
     assert found[-1] == "and 19900 more faults"
     assert time.perf_counter() - start < 5
+
+
+def test_near_names_are_sought_only_for_faults_that_are_shown(monkeypatch: pytest.MonkeyPatch):
+    sought: list[str] = []
+
+    def search(name: str, known: Iterable[str]) -> str:
+        sought.append(name)
+        return ""
+
+    monkeypatch.setattr(faults, "did_you_mean", search)
+    complaints(GRAPH + "".join(f"key{i}: 1\n" for i in range(1000)))
+    assert len(sought) <= faults.MAX_FAULTS
 
 
 def test_control_characters_are_refused_and_not_shown():

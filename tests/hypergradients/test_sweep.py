@@ -1,0 +1,300 @@
+"""One reverse sweep: every problem once, all paths counted, nothing silently zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from cases import (
+    CASES,
+    Case,
+    Point,
+    at_rest,
+    bound,
+    diamond,
+    hidden_path,
+    inverse,
+    nested,
+    numbers,
+    quadratic,
+    relative_error,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_graphs import structure, unnested
+from torch import Tensor
+
+from mlograph import Graph
+from mlograph.errors import NumericError
+from mlograph.hypergradients.sweep import hypergradient
+from mlograph.plan import Sweep, Visit
+from mlograph.scheduler import sweep
+from mlograph.trees import Vector
+
+
+def along_paths(sends: Mapping[str, tuple[str, ...]], upper: str, matrices: Any, v: Any) -> Tensor:
+    """Σ over all paths from a problem to `upper` of the product of its matrices."""
+
+    def from_here(name: str, adjoint: Tensor) -> Tensor:
+        if name == upper:
+            return adjoint
+        onwards = [from_here(to, matrices[name, to] @ adjoint) for to in sends.get(name, ())]
+        return torch.stack([torch.zeros_like(adjoint), *onwards]).sum(0)
+
+    return torch.stack([from_here(name, adjoint) for name, adjoint in v.items()]).sum(0)
+
+
+def ladder(diamonds: int) -> list[str]:
+    """j0 → {a0, b0} → j1 → {a1, b1} → … → top, and the top moves j0."""
+    edges = ["u2l: top -> j0", f"l2u: j{diamonds} -> top"]
+    for rung in range(diamonds):
+        for side in "ab":
+            edges += [f"l2u: j{rung} -> {side}{rung}", f"l2u: {side}{rung} -> j{rung + 1}"]
+    return edges
+
+
+def swept(found: Sweep, matrices: Any, direct: Mapping[str, Tensor]) -> tuple[Tensor, list[str]]:
+    """The sweep with given matrices for responses, and whom it visited."""
+    visited = []
+
+    def pull(visit: Visit, adjoint: Vector) -> dict[str, Vector]:
+        visited.append(visit.problem)
+        return {to: {"x": matrices[visit.problem, to] @ adjoint["x"]} for to in visit.sends_to}
+
+    total = hypergradient(found, {name: {"x": v} for name, v in direct.items()}, pull)
+    return total["x"], visited
+
+
+def test_a_ladder_of_8_diamonds_takes_25_visits_for_its_256_paths():
+    edges = ladder(8)
+    problems = sorted({name for edge in edges for name in edge[5:].split(" -> ")})
+    plan = sweep(structure({"top": {}, **{n: {} for n in problems if n != "top"}}, edges), "top")
+    one = torch.ones(1, 1, dtype=torch.float64)
+    sends = {visit.problem: visit.sends_to for visit in plan.visits}
+    matrices = {(name, to): one for name, targets in sends.items() for to in targets}
+    total, visited = swept(plan, matrices, {"j8": one[0]})
+    assert len(visited) == len(set(visited)) == 25
+    assert total.item() == 256
+
+
+@given(unnested(), st.integers(0, 10**6))
+def test_it_is_the_sum_over_all_paths(shape: tuple[list[str], list[str]], seed: int):
+    problems, edges = shape
+    top = edges[-1][5:].split(" -> ")[0]
+    graph = structure({name: {} for name in problems}, edges, engine={"of": top})
+    plan = sweep(graph, top)
+    # Who reads whom, and can be reached from the loss of the top.
+    sends = {name: tuple(graph.reads(name)) for name in problems if name != top}
+    pairs = [(name, to) for name, targets in sends.items() for to in targets]
+    matrices = {pair: numbers(2, 2, seed=seed + i) for i, pair in enumerate(pairs)}
+    visited = {visit.problem for visit in plan.visits}
+    direct = {name: numbers(2, seed=seed - i - 1) for i, name in enumerate(graph.lowers(top))}
+    direct = {name: v for name, v in direct.items() if name in visited}
+    total, _ = swept(plan, matrices, {top: numbers(2, seed=seed), **direct})
+    expected = numbers(2, seed=seed) + along_paths(sends, top, matrices, direct)
+    assert torch.allclose(total, expected, rtol=1e-10, atol=1e-12)
+
+
+# Paths that leave the problems below k on their way back to it; reads are what counts.
+HIDDEN: dict[str, list[str]] = {
+    "one hidden": ["u2l: k -> m", "u2l: m -> j", "l2u: j -> m", "l2u: j -> k"],
+    "hidden below hidden": ["u2l: k -> n", "l2u: n -> m", "u2l: m -> j", "l2u: j -> k"],
+    "hidden between two below": [
+        "u2l: k -> i",
+        "l2u: i -> m",
+        "u2l: m -> j",
+        "l2u: i -> k",
+        "l2u: j -> k",
+    ],
+    "two hidden in a row": ["u2l: k -> n", "u2l: n -> m", "u2l: m -> j", "l2u: j -> k"],
+}
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_paths_are_found_wherever_they_lead(name: str, backwards: bool):
+    edges = HIDDEN[name]
+    problems = sorted({name for edge in edges for name in edge[5:].split(" -> ")}, reverse=backwards)
+    graph = structure({n: {} for n in problems}, edges, engine={"of": "k"})
+    plan = sweep(graph, "k")
+    sends = {visit.problem: visit.sends_to for visit in plan.visits}
+    path = {"one hidden": "jmk", "two hidden in a row": "jmnk", "hidden below hidden": "jmnk"}
+    for source, target in zip(path.get(name, "jmik"), path.get(name, "jmik")[1:], strict=False):
+        assert target in sends[source]
+    order = [visit.problem for visit in plan.visits]
+    assert order == sorted(order, key=path.get(name, "jmik").index)
+
+
+def test_a_problem_that_answers_to_nobody_is_not_visited():
+    edges = ["u2l: top -> a", "l2u: a -> top", "l2u: b -> top"]
+    plan = sweep(structure({"top": {}, "a": {}, "b": {}}, edges), "top")
+    assert plan.visits == (Visit("a", ("top",)),)
+
+
+@pytest.mark.parametrize("case", [nested(), hidden_path()], ids=lambda case: case.name)
+def test_partial_curvature_is_announced(case: Case):
+    lower, moved = {"nested": ("middle", "leaf"), "hidden path": ("m", "j")}[case.name]
+    assert case.graph().plan().sweeps[case.upper].approximations == (
+        f"partial curvature of '{lower}': how {moved} answers to '{lower}' is left out of its "
+        "Hessian",
+    )
+
+
+def test_partial_curvature_is_announced_for_hidden_paths_of_a_lower_problem():
+    # As seen from k alone nothing is left out, but k's own condition is on its total gradient.
+    edges = [*HIDDEN["two hidden in a row"], "l2u: k -> top", "u2l: top -> k"]
+    graph = structure({n: {} for n in ("top", "k", "n", "m", "j")}, edges, engine={"of": "top"})
+    found = sweep(graph, "top")
+    assert [visit.problem for visit in found.visits] == ["k"]
+    assert found.approximations == (
+        "partial curvature of 'k': how n answers to 'k' is left out of its Hessian",
+    )
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c.nested], ids=lambda case: case.name)
+def test_nothing_is_announced_where_nothing_is_left_out(case: Case):
+    assert case.graph().plan().sweeps[case.upper].approximations == ()
+
+
+def silent(case: Case, **losses: Callable[..., Tensor]) -> str:
+    """What is said when one loss does not touch what its edges declare."""
+    changed = replace(case, losses={**case.losses, **losses})
+    with pytest.raises(NumericError) as caught:
+        at_rest(bound(changed.graph()), case.upper)
+    return str(caught.value)
+
+
+def test_a_lower_loss_that_never_touches_the_upper_problem_is_an_error():
+    message = silent(quadratic(), inner=lambda inner, outer: inner().square().sum())
+    assert message == (
+        "no derivative comes back from 'inner' to 'outer': the gradient of 'inner' does not "
+        "depend on 'outer', so the edge 'outer -> inner' has no effect"
+    )
+
+
+def test_an_upper_term_apart_from_the_lower_parameters_is_no_effect_either():
+    def apart(inner: Any, outer: Any) -> Tensor:
+        return inner().square().sum() + outer().square().sum()
+
+    assert "the edge 'outer -> inner' has no effect" in silent(quadratic(), inner=apart)
+
+
+def test_an_upper_loss_that_never_touches_the_lower_solution_is_an_error():
+    message = silent(quadratic(), outer=lambda inner, outer: outer().square().sum())
+    assert message == (
+        "the loss of 'outer' does not depend on the parameters of 'inner': "
+        "the edge 'l2u: inner -> outer' has no effect"
+    )
+
+
+def test_a_dead_edge_beside_a_live_one_is_an_error():
+    # The leaf's adjoint comes through both sides, so a dead edge leaves no gap at the leaf.
+    message = silent(diamond(), right=lambda right, leaf: right().square().sum())
+    assert "the edge 'leaf -> right' has no effect" in message
+    message = silent(diamond(), top=lambda left, right, top: left().sum() + 0 * top().sum())
+    assert "the edge 'l2u: right -> top' has no effect" in message
+
+
+def test_a_dead_edge_is_an_error_though_its_problem_hears_from_others():
+    case = diamond()
+    edges = (*case.edges, "l2u: leaf -> top")
+
+    def top_loss(left: Any, right: Any, top: Any, leaf: Any) -> Tensor:
+        return left().sum() + right().sum() + top().sum()
+
+    message = silent(replace(case, edges=edges), top=top_loss)
+    assert "the edge 'l2u: leaf -> top' has no effect" in message
+
+
+@dataclass(frozen=True)
+class Nest:
+    """The oracle: a random graph of curved losses, solved from the top down by recursion.
+
+    L_j = ½ xᵀA x + Σ_k xᵀ tanh(B_k y_k) + 0.05 Σ x⁴, with y_k what problem k stands at. A solution
+    is Newton's limit, plus one Newton step that is differentiated: its derivative is exact there,
+    because the gradient that multiplies the Hessian's own derivative is zero.
+    """
+
+    reads: Mapping[str, tuple[str, ...]]
+    top: str
+    seed: int
+
+    def matrices(self, name: str) -> tuple[Tensor, dict[str, Tensor]]:
+        number = self.seed + 100 * int(name[1:])
+        couplings = {k: numbers(3, 3, seed=number + 1 + int(k[1:])) for k in self.reads[name]}
+        return 2 + 0 * number + torch.zeros(()), couplings
+
+    def loss(self, name: str, x: Tensor, others: Mapping[str, Tensor]) -> Tensor:
+        _, couplings = self.matrices(name)
+        pulls = [x @ torch.tanh(B @ others[k]) for k, B in couplings.items()]
+        return x @ x + 0.3 * (x @ x).square() + torch.stack([x.sum(), *pulls]).sum()
+
+    def solved(self, name: str, top: Tensor) -> Tensor:
+        """x_name*(top), differentiably."""
+        lower = (k for k in self.reads[name] if k != self.top)
+        others = {self.top: top, **{k: self.solved(k, top) for k in lower}}
+        x = torch.zeros(3, dtype=torch.float64)
+        for _ in range(30):
+            x = self._newton(name, x.detach(), {k: y.detach() for k, y in others.items()})
+        return self._newton(name, x.detach(), others)
+
+    def _newton(self, name: str, x: Tensor, others: Mapping[str, Tensor]) -> Tensor:
+        x = x.requires_grad_()
+        loss = self.loss(name, x, others)
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        rows = [torch.autograd.grad(g, x, create_graph=True)[0] for g in gradient]
+        return x - torch.linalg.solve(torch.stack(rows), gradient)
+
+    def hypergradient(self, top: Tensor) -> Tensor:
+        u = top.clone().requires_grad_()
+        others = {k: self.solved(k, u) for k in self.reads[self.top]}
+        return torch.autograd.grad(self.loss(self.top, u, others), u)[0]
+
+
+def declared(nest: Nest, edges: list[str], top: Tensor) -> Graph:
+    """The same graph, its lower problems at their solutions."""
+
+    def loss_of(name: str) -> Callable[..., Tensor]:
+        def loss(**views: Any) -> Tensor:
+            others = {key: view() for key, view in views.items() if key != "itself"}
+            return nest.loss(name, views["itself"](), others)
+
+        return loss
+
+    @cache
+    def point(name: str) -> Tensor:
+        return top if name == nest.top else nest.solved(name, top).detach()
+
+    return Graph(
+        problems={
+            name: {
+                "module": Point(point(name)),
+                "loss": {"_target_": loss_of(name), "itself": name, **{k: k for k in reads}},
+                "optimizer": "sgd",
+                "precision": "float64",
+                "hypergradient": "exact",
+            }
+            for name, reads in nest.reads.items()
+        },
+        edges=[dict([edge.split(": ")]) for edge in edges],
+        engine={"of": nest.top, "device": "cpu"},
+    )
+
+
+@settings(max_examples=50)
+@given(unnested(), st.integers(0, 10**4))
+def test_it_agrees_with_nested_differentiable_solves(
+    shape: tuple[list[str], list[str]], seed: int
+):
+    problems, edges = shape
+    top = edges[-1][5:].split(" -> ")[0]
+    graph = structure({name: {} for name in problems}, edges, engine={"of": top})
+    nest = Nest({name: tuple(sorted(graph.reads(name))) for name in problems}, top, seed)
+    u = numbers(3, seed=seed + 7)
+    nest = replace(nest, reads={**nest.reads, top: graph.lowers(top)})
+    found = at_rest(bound(declared(nest, edges, u)), top)
+    assert relative_error(found, nest.hypergradient(u)) < 1e-8

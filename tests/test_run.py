@@ -1,0 +1,511 @@
+"""Whole runs: against plain loops, twice over, told to loggers, stopped and saved."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import (
+    Batch,
+    Batches,
+    complaints,
+    failure,
+    graph,
+    line,
+    pair,
+    points,
+    problem,
+    weights,
+)
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy, mse_loss
+from torch.optim import SGD, Adam
+from torch.utils.data import DataLoader, TensorDataset
+
+import mlograph
+from mlograph.components import Imports
+from mlograph.errors import UsageError
+from mlograph.loggers.memory import Memory
+from mlograph.loggers.protocol import Record
+from mlograph.result import RunResult
+from mlograph.views import View
+
+MSE = {"_target_": "mse", "model": "a"}
+ADAM = {"_target_": "adam", "lr": 0.05}
+
+
+def alone(loss: object = MSE, *, steps: int = 4, engine: Any = None, **changes: Any) -> Any:
+    """A graph of one problem `a` on some points."""
+    spec = {"module": line(), "data": Batches(points()), **changes}
+    return graph({"a": problem(spec.pop("module"), loss, **spec)}, steps=steps, engine=engine or {})
+
+
+def trained(declared: mlograph.Graph, *loggers: Any) -> RunResult:
+    return declared.run(quiet=True, loggers=loggers)
+
+
+def close(left: list[Tensor], right: Any) -> bool:
+    """Equal to 1e-10."""
+    return all(torch.allclose(a, b, rtol=0, atol=1e-10) for a, b in zip(left, right, strict=True))
+
+
+# --- Against plain loops
+
+
+def test_a_single_problem_is_a_plain_training_loop():
+    batches = [points(seed=n) for n in range(3)]
+    module = line()
+    optimizer = Adam(module.parameters(), lr=0.05)
+    for x, y in itertools.islice(itertools.cycle(batches), 10):
+        optimizer.zero_grad()
+        mse_loss(module(x), y).backward()
+        optimizer.step()
+    result = trained(alone(optimizer=ADAM, data=Batches(*batches), steps=10))
+    assert close(weights(result, "a"), module.parameters())
+
+
+class Tasks:
+    """An Env of ready regression tasks, drawn in order."""
+
+    batches = ("support", "query")
+
+    def __init__(self, first: int = 0) -> None:
+        self.next = first
+
+    def step(self) -> Mapping[str, Batch]:
+        self.next += 1
+        x, y = points(12, seed=self.next)
+        return {"support": (x[:6], y[:6]), "query": (x[6:], y[6:])}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"next": self.next}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.next = state["next"]
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(line(3, 4, seed=1), nn.Tanh(), line(4, 1, seed=2))
+
+
+INNER = {"_target_": "mse", "model": "lower"}
+
+
+def meta(method: str) -> mlograph.Graph:
+    """MAML: two tasks to an update, three steps to a task."""
+    upper = problem(network(), INNER, optimizer=ADAM, data="env.query", gradient_accumulation=2)
+    lower = problem(
+        {"copy": "upper"},
+        INNER,
+        start_from="upper",
+        data="env.support",
+        unroll_steps=3,
+        hypergradient=method,
+    )
+    return pair(upper, lower, env=Tasks, steps=4)
+
+
+def error_at(module: nn.Module, params: dict[str, Tensor], batch: Batch) -> Tensor:
+    return mse_loss(functional_call(module, params, batch[0]), batch[1])
+
+
+def meta_by_hand(*, second_order: bool) -> list[Tensor]:
+    module, env = network(), Tasks()
+    optimizer = Adam(module.parameters(), lr=0.05)
+    for _ in range(4):
+        optimizer.zero_grad()
+        for _ in range(2):
+            task = env.step()
+            params = dict(module.named_parameters())
+            for _ in range(3):
+                loss = error_at(module, params, task["support"])
+                grads = torch.autograd.grad(loss, params.values(), create_graph=second_order)
+                params = {
+                    name: p - 0.1 * g for (name, p), g in zip(params.items(), grads, strict=True)
+                }
+            (error_at(module, params, task["query"]) / 2).backward()
+        optimizer.step()
+    return [p.detach() for p in module.parameters()]
+
+
+def test_maml_is_the_loop_that_differentiates_through_its_steps():
+    assert close(weights(trained(meta("unroll")), "upper"), meta_by_hand(second_order=True))
+
+
+def test_first_order_maml_is_the_loop_that_does_not():
+    expected = meta_by_hand(second_order=False)
+    assert close(weights(trained(meta("first_order")), "upper"), expected)
+    assert not close(expected, meta_by_hand(second_order=True))
+
+
+def labelled(number: int, seed: int) -> Batch:
+    x, _ = points(number, seed=seed)
+    return x, (x.sum(1) > 0).long()
+
+
+def reweighted(lower: View, upper: View, batch: Batch) -> Tensor:
+    x, y = batch
+    each = cross_entropy(lower(x), y, reduction="none")
+    return (torch.sigmoid(upper(each.detach()[:, None])).squeeze(1) * each).mean()
+
+
+def clean(lower: View, batch: Batch) -> Tensor:
+    return cross_entropy(lower(batch[0]), batch[1])
+
+
+def test_learning_to_reweight_is_the_loop_of_central_differences():
+    noisy, trusted = labelled(16, seed=5), labelled(8, seed=6)
+    declared = pair(
+        problem(line(1, 1, seed=3), clean, optimizer=ADAM, data=Batches(trusted)),
+        problem(line(3, 2, seed=4), reweighted, data=Batches(noisy), hypergradient="darts"),
+        steps=6,
+    )
+    result = trained(declared)
+    weigher, classifier = line(1, 1, seed=3), line(3, 2, seed=4)
+    upper, lower = Adam(weigher.parameters(), lr=0.05), SGD(classifier.parameters(), lr=0.1)
+    ours = list(weigher.parameters())
+    for _ in range(6):
+        lower.zero_grad()
+        reweighted(classifier, weigher, noisy).backward()
+        lower.step()
+        params = list(classifier.parameters())
+        v = torch.autograd.grad(clean(classifier, trusted), params)
+        epsilon = 0.01 / torch.cat([g.flatten() for g in v]).norm()
+        found = []
+        for sign in (1, -1):
+            moved = {
+                name: p + sign * epsilon * g
+                for (name, p), g in zip(classifier.named_parameters(), v, strict=True)
+            }
+            at = partial(functional_call, classifier, moved)
+            found.append(torch.autograd.grad(reweighted(at, weigher, noisy), ours))
+        upper.zero_grad()
+        for p, ahead, behind in zip(ours, *found, strict=True):
+            p.grad = -(ahead - behind) / (2 * epsilon)
+        upper.step()
+    assert close(weights(result, "upper"), weigher.parameters())
+    assert close(weights(result, "lower"), classifier.parameters())
+
+
+# --- Twice over
+
+
+class Dropping(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+
+
+def random_run(seed: int) -> RunResult:
+    """Everything random that a run has: weights, shuffling, dropout, and users' own numbers."""
+
+    def loss(a: View, batch: Batch) -> Tensor:
+        x, y = batch
+        return mse_loss(a(x), y) * (1 + random.random() + float(np.random.rand()))
+
+    data = DataLoader(TensorDataset(*points(16)), batch_size=4, shuffle=True)
+    return trained(alone(loss, module=Dropping, data=data, steps=9, engine={"seed": seed}))
+
+
+def test_runs_of_one_seed_are_bit_identical_and_of_another_are_not():
+    one, again, other = (weights(random_run(seed), "a") for seed in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# --- Validation and stopping
+
+
+class Scripted:
+    """A validator that says what it was told to say."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = list(values)
+        self.asked: list[bool] = []
+
+    def baselines(self, trial: Any) -> dict[str, dict[str, float]]:
+        return {"chance": {"score": 0.5}}
+
+    def validate(self, trial: Any) -> dict[str, float]:
+        self.asked.append(trial.final)
+        return {"score": self.values[min(len(self.asked), len(self.values)) - 1]}
+
+
+def validated(validator: object, steps: int = 9, **engine: Any) -> RunResult:
+    every = {"validator": validator, "every": engine.pop("every", 1)}
+    return trained(alone(steps=steps, engine={"validate": every, **engine}))
+
+
+def test_validation_comes_as_often_as_asked_and_once_at_the_end():
+    validator = Scripted(1.0)
+    result = validated(validator, steps=9, every=3)
+    assert validator.asked == [False, False, True]
+    found = [(r.kind, r.step, r.text) for r in result.records if r.kind != "train"]
+    assert found == [
+        ("baseline", 0, "chance"),
+        ("validation", 3, ""),
+        ("validation", 6, ""),
+        ("validation", 9, ""),
+    ]
+
+
+def test_validation_without_a_rhythm_comes_at_the_end():
+    validator = Scripted(1.0)
+    trained(alone(engine={"validate": validator}))
+    assert validator.asked == [True]
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "steps"),
+    [
+        ([1, 2, 2, 2, 3, 4, 5, 6], {"patience": 2}, 4),
+        ([1, 2, 2, 3, 3, 4, 4, 5], {"patience": 2}, 9),
+        ([5, 4, 3, 2, 1], {"patience": 2, "mode": "max"}, 3),
+        ([5, 4, 3, 3, 3], {"patience": 2, "mode": "min"}, 5),
+        ([1, 1.6, 2.2, 2.4, 2.6, 4], {"patience": 2, "min_delta": 0.5}, 5),
+        ([5, 4.8, 4.6, 4.4], {"patience": 3, "min_delta": 1.0, "mode": "min"}, 4),
+        ([float("nan"), 1, 2, 3, 4, 5, 6, 7, 8, 9], {"patience": 2}, 9),
+        ([1, float("nan"), float("nan")], {"patience": 2}, 3),
+    ],
+)
+def test_a_run_stops_when_nothing_gets_better(values: list[float], rule: Any, steps: int):
+    result = validated(Scripted(*values), early_stopping={"metric": "score", **rule})
+    assert result.steps == steps
+    waited = rule["patience"]
+    wanted = "all steps made" if steps == 9 else f"no improvement for {waited} validations"
+    assert result.ended == wanted
+
+
+def test_a_metric_may_be_named_with_its_kind():
+    stopping = {"metric": "validation.score", "patience": 1}
+    assert validated(Scripted(1.0, 1.0), early_stopping=stopping).steps == 2
+
+
+def test_a_misspelt_metric_gets_the_nearest_name():
+    message = failure(lambda: validated(Scripted(1.0), early_stopping={"metric": "scor"}))
+    assert message == (
+        "engine.early_stopping.metric: no 'scor' in validation (did you mean 'score'?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("engine", "missing"),
+    [
+        ({}, "'validate' under engine"),
+        ({"validate": Scripted(1.0)}, "'every' under validate"),
+    ],
+)
+def test_early_stopping_needs_validations(engine: dict[str, Any], missing: str):
+    declared = alone(engine={"early_stopping": {"metric": "score"}, **engine})
+    assert complaints(lambda: trained(declared)) == [
+        f"engine.early_stopping: early stopping needs {missing}"
+    ]
+
+
+def test_a_validator_must_be_one():
+    declared = alone(engine={"validate": nn.Identity()})
+    (fault,) = complaints(lambda: trained(declared))
+    assert fault.startswith("engine.validate: expected a validator such as")
+
+
+def test_a_validator_that_raises_names_the_users_line():
+    class Broken(Scripted):
+        def validate(self, trial: Any) -> dict[str, float]:
+            raise KeyError("lost")
+
+    message = failure(lambda: validated(Broken()))
+    assert message.startswith("engine.validate: KeyError: 'lost' (test_run.py:")
+
+
+def test_faults_of_the_engine_are_told_with_those_of_the_problems():
+    engine = {"validate": "mlograph.validation.Adaptatoin", "loggers": ["jsonl"]}
+    found = complaints(lambda: trained(alone(optimizer="torch.optim.Adm", engine=engine)))
+    assert [fault.split(": ")[0] for fault in found] == ["problems.a.optimizer", "engine.validate"]
+
+
+# --- Loggers
+
+
+class Diary:
+    """A logger that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.entries: list[str] = []
+        self.closed = 0
+
+    def start(self, total: int) -> None:
+        self.entries.append(f"start {total}")
+
+    def progress(self, step: int) -> None:
+        self.entries.append(f"step {step}")
+
+    def log(self, record: Record) -> None:
+        self.entries.append(f"{record.kind} {record.step}")
+
+    def close(self) -> None:
+        self.entries.append("close")
+        self.closed += 1
+
+
+def test_loggers_are_told_everything_in_order():
+    diary = Diary()
+    engine = {"log_every": 2, "validate": {"validator": Scripted(1.0), "every": 3}}
+    trained(alone(steps=5, engine=engine), diary)
+    assert diary.entries == [
+        "start 5",
+        "baseline 0",
+        "step 1",
+        "step 2",
+        "train 2",
+        "step 3",
+        "validation 3",
+        "step 4",
+        "train 4",
+        "step 5",
+        "train 5",
+        "validation 5",
+        "close",
+    ]
+
+
+def fails_late(a: View, batch: Batch, step: int) -> Tensor:
+    if step == 2:
+        raise ValueError("too late")
+    return mse_loss(a(batch[0]), batch[1])
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        pytest.param(lambda: alone(fails_late), id="while running"),
+        pytest.param(lambda: alone(optimizer="torch.optim.Adm"), id="while binding"),
+        pytest.param(lambda: alone(engine={"validate": nn.Identity()}), id="validator"),
+    ],
+)
+def test_loggers_are_closed_once_whatever_happens(declared: Any):
+    diaries = Diary(), Diary()
+    failure(lambda: trained(declared(), *diaries))
+    assert [diary.closed for diary in diaries] == [1, 1]
+    assert diaries[0].entries[-1] == "close"
+
+
+def test_a_logger_that_cannot_be_closed_does_not_keep_others_open():
+    class Stuck(Diary):
+        def close(self) -> None:
+            raise UsageError("stuck")
+
+    diaries = Diary(), Stuck(), Diary()
+    assert failure(lambda: trained(alone(), *diaries)) == "stuck"
+    assert (diaries[0].closed, diaries[2].closed) == (1, 1)
+
+
+def test_loggers_of_the_graph_are_built_told_and_closed(tmp_path: Path):
+    made: list[Diary] = []
+
+    def diary(name: str) -> Diary:
+        made.append(Diary())
+        return made[-1]
+
+    file = tmp_path / "metrics.jsonl"
+    loggers = [{"_target_": diary, "name": "x"}, {"_target_": "jsonl", "path": str(file)}]
+    trained(alone(steps=2, engine={"loggers": loggers, "log_every": 1}))
+    assert made[0].entries == ["start 2", "step 1", "train 1", "step 2", "train 2", "close"]
+    assert len(file.read_text().splitlines()) >= 2
+
+
+def test_a_logger_of_the_graph_must_be_one():
+    found = complaints(lambda: trained(alone(engine={"loggers": ["torch.nn.Identity"]})))
+    assert found == ["engine.loggers: expected a logger, got a Identity"]
+
+
+def test_training_is_logged_as_means_since_the_last_time():
+    def loss(a: View, step: int) -> dict[str, Tensor]:
+        zero = 0.0 * torch.stack([p.sum() for p in a.parameters()]).sum()
+        return {"loss": zero + step, "double": torch.tensor(2.0 * step)}
+
+    memory = Memory()
+    trained(alone(loss, steps=5, engine={"log_every": 2}), memory)
+    values = [(r.step, r.values["a.loss"], r.values["a.double"]) for r in memory.records]
+    assert values == [(2, 0.5, 1.0), (4, 2.5, 5.0), (5, 4.0, 8.0)]
+    assert memory.records[0].values["a.lr"] == 0.1
+
+
+# --- Results and checkpoints
+
+
+def test_a_result_holds_what_was_logged_and_the_trained_modules():
+    module, memory = line(), Memory()
+    result = trained(alone(module=module, steps=3), memory)
+    assert (result.name, result.steps, result.ended) == ("graph", 3, "all steps made")
+    assert result.records == memory.records
+    assert result.modules["a"] is module
+    assert result.seconds > 0
+    assert result.directory is None
+    assert result.last() == memory.records[-1].values
+    assert result.last("validation") == {}
+
+
+def test_the_counted_problem_may_be_a_lower_one():
+    declared = pair(
+        problem(line(3, 2), clean, data=Batches(labelled(4, seed=1))),
+        problem({"copy": "upper"}, near, unroll_steps=4),
+        steps=6,
+        engine={"of": "lower"},
+    )
+    memory = Memory()
+    result = trained(declared, memory)
+    assert (result.steps, memory.total, memory.step) == (6, 6, 6)
+
+
+def near(lower: View, upper: View) -> Tensor:
+    return mlograph.losses.proximal(lower, upper)
+
+
+def test_a_checkpoint_can_be_loaded_without_trusting_it(tmp_path: Path):
+    result = alone(optimizer=ADAM, steps=3).run(tmp_path, quiet=True)
+    assert result.directory is not None
+    files = [file.name for file in (result.directory / "checkpoints").iterdir()]
+    assert files == ["last.pt"]
+    state = torch.load(result.directory / "checkpoints" / "last.pt", weights_only=True)["a"]
+    module = line()
+    module.load_state_dict(state["tensors"])
+    assert close(weights(result, "a"), module.parameters())
+    assert state["updates"] == 3
+    assert {int(one["step"]) for one in state["optimizer"]["state"].values()} == {3}
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from mlograph import run
+
+    def save(state: object, file: Path) -> None:
+        file.write_text("half of a file")
+        raise OSError("no space left")
+
+    last = tmp_path / "last.pt"
+    last.write_text("the one before")
+    monkeypatch.setattr("torch.save", save)
+    graph = alone()
+    parts = (graph.structure, graph.plan(), Imports())
+    message = failure(lambda: run.run(*parts, checkpoint=tmp_path))
+    assert message == f"{last}: the checkpoint cannot be written: no space left"
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
+    assert last.read_text() == "the one before"
+
+
+def test_a_run_reads_no_more_data_than_it_uses():
+    def endless() -> Iterator[Batch]:
+        while True:
+            yield points()
+
+    data = Batches(*itertools.islice(endless(), 100))
+    trained(alone(data=data, steps=7))
+    assert data.read == 7
