@@ -324,8 +324,9 @@ def _origin(found: object) -> str:
 
 
 def _name(target: object) -> str:
-    named = isinstance(target, type) or inspect.isroutine(target)
-    return target.__qualname__ if named else str(target)
+    if isinstance(target, type) or inspect.isroutine(target):
+        return target.__qualname__
+    return str(target)
 
 
 def _lies_in(name: str, package: str) -> bool:

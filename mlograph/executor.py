@@ -188,10 +188,10 @@ class Executor:
 
     def _pull(self, upper: str, visit: Visit, adjoint: Vector) -> Mapping[str, Vector]:
         lower = self._program.problems[visit.problem]
-        assert lower.moment is not None, "a lower problem steps before its uppers"
+        # A problem below has stepped by now; a hidden one is perhaps still to make its first step.
         response = Response(
             lower,
-            lower.moment,
+            lower.moment or lower.next_moment(),
             self._recordings.get(visit.problem),
             self._guesses.get((upper, visit.problem)),
         )

@@ -203,7 +203,7 @@ def _direct_only(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
 def _approximate(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     found = list(approximations(graph, plan))
     if plan.sweeps:
-        nothing = "nothing, beyond where an iterative solver stops"
+        nothing = "nothing, where inner loops and solvers are run to their end"
         yield from _paragraph("approximate", found or [nothing])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlograph.graph import ProblemGraph
-from mlograph.language.methods import Darts, FirstOrder, Method
+from mlograph.language.methods import Darts, FirstOrder, Method, Unroll
 from mlograph.language.spec import Component, Copy, Live
 from mlograph.plan import Plan
 
@@ -98,13 +98,23 @@ def approximations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
         if type(spec.hypergradient) in _BY_NATURE and is_answering(plan, name):
             method = method_text(spec.hypergradient)
             yield f"{method} through {name}: {_BY_NATURE[type(spec.hypergradient)]}"
+        if _forgets(graph, plan, name):
+            yield f"unroll through {name}: what its earlier loops owe to their uppers is left out"
+
+
+def _forgets(graph: ProblemGraph, plan: Plan, name: str) -> bool:
+    """Whether a problem is unrolled to where its loop began, which is not where it all began."""
+    spec = graph.problems[name]
+    goes_on = isinstance(spec.hypergradient, Unroll) and spec.start_from is None
+    return goes_on and is_answering(plan, name)
 
 
 def is_approximate(graph: ProblemGraph, plan: Plan, name: str) -> bool:
     """Whether something is left out where a hypergradient flows through a problem."""
     if not is_answering(plan, name):
         return False
-    return type(graph.problems[name].hypergradient) in _BY_NATURE or (
+    by_method = type(graph.problems[name].hypergradient) in _BY_NATURE
+    return (by_method or _forgets(graph, plan, name)) or (
         bool(graph.nested_lowers(name))
         and any(
             sweep.approximations and name in {visit.problem for visit in sweep.visits}

@@ -28,8 +28,8 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlograph import Graph
-from mlograph.envs import SineEnv
 from mlograph.components import Imports, build
+from mlograph.envs import SineEnv
 from mlograph.executor import Executor, Program
 from mlograph.language.spec import Component
 from mlograph.losses import proximal
@@ -99,7 +99,11 @@ def lent(declared: Graph, periods: int = 1) -> Trial:
 
 def everything(program: Program) -> list[object]:
     """All that can be seen of a program and of the random numbers, as plain values."""
-    found: list[object] = [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]
+    found: list[object] = [
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        str(np.random.get_state()),
+    ]
     for one in program.problems.values():
         found += [
             {name: x.tolist() for name, x in one.model.tensors().items()},
@@ -227,7 +231,7 @@ def test_a_module_is_changed_for_a_while():
         for param in module.parameters():
             param.zero_()
 
-    inside = trial.with_module(blank, lambda: trial.module("upper")[0].weight.tolist())
+    inside = trial.with_module(blank, trial.module("upper")[0].weight.tolist)
     assert inside == [[0.0]] * 6
     assert everything(trial.program) == before
 
@@ -343,7 +347,9 @@ def test_a_middle_problem_that_unrolls_its_lower_can_be_adapted():
 
 def test_an_evaluation_weighs_batches_by_their_sizes():
     x, y = points(10)
-    declared = graph({"a": problem(line(), {"_target_": "mse", "model": "a"}, data=Batches((x, y)))})
+    declared = graph(
+        {"a": problem(line(), {"_target_": "mse", "model": "a"}, data=Batches((x, y)))}
+    )
     trial = lent(declared)
     whole = trial.evaluate("a", [(x, y)])["loss"]
     parts = trial.evaluate("a", zip(x.split(4), y.split(4), strict=True))["loss"]

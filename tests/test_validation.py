@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from builders import Batch, Batches, complaints, failure, graph, line, pair, points, problem, trained
+from builders import (
+    Batch,
+    Batches,
+    complaints,
+    failure,
+    graph,
+    line,
+    pair,
+    points,
+    problem,
+    trained,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,6 +27,7 @@ from mlograph.data import full_batch, glyphs
 from mlograph.envs import SineEnv
 from mlograph.loggers.protocol import Record
 from mlograph.nn import MLP
+from mlograph.problem import Problem
 from mlograph.result import RunResult
 from mlograph.validation import Adaptation, Evaluate, Validator
 from mlograph.views import View
@@ -157,28 +169,34 @@ def test_one_task_has_no_confidence():
 
 
 class Watched(SineEnv):
-    """Notes which split was asked for, with which seed, and how many tasks were drawn."""
+    """Notes which split was asked for, with which seed, and the Envs that it gave."""
 
-    asked: list[tuple[str, int]] = []
-    drawn: list[int] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, int]] = []
+        self.given: list[CountingSine] = []
 
-    def split(self, name: str, *, seed: int) -> Any:
+    def split(self, name: str, *, seed: int) -> CountingSine:
         self.asked.append((name, seed))
-        self.drawn.append(0)
-        outer = self
+        self.given.append(CountingSine(seed=seed))
+        return self.given[-1]
 
-        class Counted(SineEnv):
-            def step(self) -> Any:
-                outer.drawn[-1] += 1
-                return super().step()
 
-        return Counted(seed=seed)
+class CountingSine(SineEnv):
+    """Counts the tasks that were drawn from it."""
+
+    drawn = 0
+
+    def step(self) -> Mapping[str, Batch]:
+        self.drawn += 1
+        return super().step()
 
 
 def watched(validator: Adaptation) -> tuple[list[tuple[str, int]], list[int]]:
-    Watched.asked, Watched.drawn = [], []
-    meta(validator, env=Watched)
-    return Watched.asked, Watched.drawn
+    """The splits that were asked for, and the tasks that were drawn from each."""
+    env = Watched()
+    meta(validator, env=env)
+    return env.asked, [split.drawn for split in env.given]
 
 
 def test_the_end_may_take_more_tasks_from_a_split_of_ones_own_choice():
@@ -242,11 +260,13 @@ def test_transfer_needs_an_env_of_classes():
 # --- Transfer
 
 
-def few_shot(module: object, validator: object | None = None, steps: int = 1) -> Graph:
-    """First-order MAML on a few glyphs."""
+def few_shot(
+    module: object, validator: object | None = None, classes: int = 4, **callbacks: object
+) -> Graph:
+    """First-order MAML on glyphs of a few classes, three to a task."""
     env = {
         "_target_": "mlograph.envs.FewShotEnv",
-        "dataset": glyphs(split="train", classes=4, instances=4),
+        "dataset": glyphs(split="train", classes=classes, instances=4),
         "test_dataset": glyphs(split="test", classes=4, instances=4),
         "tasks": "builtin",
         "ways": 3,
@@ -262,9 +282,10 @@ def few_shot(module: object, validator: object | None = None, steps: int = 1) ->
         precision="float32",
         start_from="upper",
         hypergradient="first_order",
+        callbacks=callbacks,
     )
     engine = {"validate": validator} if validator is not None else {}
-    return pair(upper, lower, env=env, steps=steps, engine=engine)
+    return pair(upper, lower, env=env, engine=engine)
 
 
 PIXELS = 28 * 28
@@ -279,10 +300,19 @@ def test_transfer_begins_with_a_network_trained_on_all_classes():
     assert found["untrained"] != found["transfer"]
 
 
-def test_transfer_without_training_is_the_untrained_network():
-    validator = Adaptation(tasks=3, baselines=("untrained", "transfer"), transfer_steps=0)
-    found = measured(trained(few_shot(SMALL, validator)), "baseline")
-    assert found["untrained"] == found["transfer"]
+@pytest.mark.parametrize("classes", [3, 4])
+def test_transfer_keeps_the_trained_body_and_begins_with_a_head_of_zeros(classes: int):
+    starts: list[dict[str, Tensor]] = []
+
+    def note(problem: Problem) -> None:
+        starts.append({name: p.detach().clone() for name, p in problem.model.params.items()})
+
+    validator = Adaptation(tasks=1, baselines=("untrained", "transfer"), transfer_steps=3)
+    trained(few_shot(SMALL, validator, classes=classes, on_inner_loop_start=note))
+    untrained, transfer, *_ = starts
+    for name in ("layers.3.weight", "layers.3.bias"):
+        assert not transfer[name].any()
+    assert not torch.equal(transfer["layers.1.weight"], untrained["layers.1.weight"])
 
 
 def test_transfer_leaves_no_trace():

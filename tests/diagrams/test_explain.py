@@ -46,7 +46,7 @@ def test_a_start_is_a_way_back_where_the_method_differentiates_through_it():
     [
         ("darts", "darts through inner: the identity"),
         ("first_order", "first_order through inner: the solution is taken to move"),
-        ("cg", "approximate  nothing, beyond where an iterative solver stops"),
+        ("cg", "approximate  nothing, where inner loops and solvers are run to their end"),
         ("exact", "approximate  nothing"),
     ],
 )
