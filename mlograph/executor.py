@@ -18,7 +18,6 @@ from mlograph.hypergradients import HypergradientMethod, Response
 from mlograph.hypergradients.sweep import hypergradient
 from mlograph.linear import Status
 from mlograph.meter import Meter
-from mlograph.optimizers import restart
 from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update, Visit
 from mlograph.problem import Evaluation, Problem, clipped, gradients
 from mlograph.recording import Recording, detached
@@ -117,7 +116,7 @@ class Executor:
         origin = problem.spec.start_from
         if origin is not None:
             problem.model.copy_from(problem.others[origin])
-            restart(problem.optimizer)
+            problem.optimizer.state.clear()
             problem.learning_rate.restart()
         _tell(problem, "on_inner_loop_start", problem.callbacks.on_inner_loop_start)
         if problem.name in self._records:

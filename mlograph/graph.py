@@ -70,6 +70,13 @@ class ProblemGraph:
         return below
 
     @cached_property
+    def _above(self) -> Mapping[str, frozenset[str]]:
+        above: dict[str, frozenset[str]] = {}
+        for name in reversed(self.order):
+            above[name] = frozenset().union(*({x} | above[x] for x in self.uppers(name)))
+        return above
+
+    @cached_property
     def _reads(self) -> Mapping[str, frozenset[str]]:
         return {
             name: frozenset(self.lowers(name)) | frozenset(self.constrained_by(name))
@@ -98,7 +105,7 @@ class ProblemGraph:
 
     def above(self, name: str) -> frozenset[str]:
         """All problems to which a chain of l2u edges leads from `name`."""
-        return frozenset(nx.descendants(self.hierarchy, name))
+        return self._above[name]
 
     def reads_env(self, name: str) -> bool:
         """Whether some of the data of `name` comes from the Env."""

@@ -7,6 +7,7 @@ never Python numbers, so that a loss can be mapped over tasks with `torch.func.v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
@@ -70,15 +71,23 @@ def mse(model: View, batch: Sequence[Tensor]) -> Tensor:
     return F.mse_loss(prediction, y)
 
 
-def proximal(model: View, anchor: View, weight: float = 1.0) -> Tensor:
-    """weight/2 · ‖θ − anchor‖² over all parameters, matched by name.
+def proximal(model: View, anchor: View, weight: float = 1.0, only: str = "*") -> Tensor:
+    """weight/2 · ‖θ − anchor‖² over the parameters that `only` fits, matched by name.
 
     Implicit MAML (Rajeswaran et al., 2019) writes `weight` as λ.
 
+    Args:
+        model: θ.
+        anchor: what θ is held to.
+        weight: λ.
+        only: a glob over names of parameters; two terms can hold two parts differently.
+
     Raises:
-        UsageError: the two do not have parameters of the same names and shapes.
+        UsageError: the two do not have parameters of the same names and shapes, or `only` fits
+            none.
     """
-    ours, theirs = model.named_parameters(), anchor.named_parameters()
+    ours = _fitting(model.named_parameters(), only)
+    theirs = _fitting(anchor.named_parameters(), only)
     for name in [*ours, *theirs]:
         if name not in ours or name not in theirs:
             raise UsageError(
@@ -188,6 +197,13 @@ def _total(terms: Sequence[Tensor], what: str) -> Tensor:
     if not terms:
         raise UsageError(f"{what}: the model has no parameters")
     return torch.stack(tuple(terms)).sum()
+
+
+def _fitting(tensors: Mapping[str, Tensor], pattern: str) -> dict[str, Tensor]:
+    found = {name: x for name, x in tensors.items() if fnmatchcase(name, pattern)}
+    if tensors and not found:
+        raise UsageError(f"only: '{pattern}' fits no parameter ({did_you_mean(pattern, tensors)})")
+    return found
 
 
 def _is_weight(tensor: Tensor, features: Sequence[int]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import ASGD, SGD, Adagrad, Optimizer, Rprop
+from torch.optim import ASGD, SGD, Optimizer, Rprop
 
 from mlograph.trees import Vector
 
@@ -58,14 +58,6 @@ def write_state(optimizer: Optimizer, params: Mapping[str, Tensor], state: Optim
         }
 
 
-def restart(optimizer: Optimizer) -> None:
-    """Forget the state, as if the optimiser had just been built."""
-    optimizer.state.clear()
-    if isinstance(optimizer, Adagrad):
-        # Unlike all others of torch's, it makes its state when it is built.
-        optimizer.state.update(Adagrad([dict(g) for g in optimizer.param_groups]).state)
-
-
 def differentiable_step(
     optimizer: Optimizer,
     own: Mapping[str, Tensor],
@@ -86,7 +78,7 @@ def differentiable_step(
         return StepResult(dict(params), state)
     clones = {name: params[name].clone() for name in gradients}
     with _double_scalars():
-        shadow = type(optimizer)(_groups(optimizer, own, clones), **_DIFFERENTIABLE)
+        shadow = type(optimizer)(_groups(optimizer, own, clones), **_defaults(optimizer))
         for name, clone in clones.items():
             clone.grad = _guarded(optimizer, gradients[name])
             entries = state.get(name) or _first_momentum(optimizer, own[name], clone)
@@ -97,17 +89,23 @@ def differentiable_step(
     return StepResult({**params, **clones}, {**state, **after})
 
 
-_DIFFERENTIABLE: dict[str, Any] = {"differentiable": True}
+_DIFFERENTIABLE = {"differentiable": True, "foreach": False, "fused": False, "capturable": False}
+
+
+def _defaults(optimizer: Optimizer) -> dict[str, Any]:
+    """The optimiser's own defaults: a state that is made anew may follow from them."""
+    known = inspect.signature(type(optimizer)).parameters
+    options = {**optimizer.defaults, **_DIFFERENTIABLE}
+    return {key: value for key, value in options.items() if key in known}
 
 
 def _groups(
     optimizer: Optimizer, own: Mapping[str, Tensor], clones: Mapping[str, Tensor]
 ) -> list[dict[str, Any]]:
     by_identity = {id(own[name]): clone for name, clone in clones.items()}
-    overrides = {"differentiable": True, "foreach": False, "fused": False, "capturable": False}
     groups = []
     for group in optimizer.param_groups:
-        options = {key: overrides.get(key, value) for key, value in group.items()}
+        options = {key: _DIFFERENTIABLE.get(key, value) for key, value in group.items()}
         options["params"] = [by_identity[id(p)] for p in group["params"] if id(p) in by_identity]
         if options["params"]:
             groups.append(options)

@@ -170,7 +170,7 @@ def _replace_head(network: nn.Module, outputs: int) -> None:
 
 
 def _load_body(module: nn.Module, trained: nn.Module) -> None:
-    """Take over all but the head, which starts at zero: it prefers no class before it has adapted."""
+    """Take over all but the head, which starts at zero: it prefers no class yet."""
     head, _ = _head(module)
     theirs = {**dict(trained.named_parameters()), **dict(trained.named_buffers())}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):

@@ -28,6 +28,7 @@ from mlograph.errors import NumericError, UsageError
 from mlograph.executor import Executor, Program
 from mlograph.losses import proximal
 from mlograph.problem import Problem
+from mlograph.state import preserved
 from mlograph.views import View
 
 MSE = {"_target_": "mse", "model": "a"}
@@ -616,21 +617,26 @@ def test_one_bad_pass_drops_its_whole_update_and_no_other():
     assert close(list(module.parameters()), list(twin.parameters()))
 
 
-def test_a_bad_step_of_an_unrolled_loop_is_skipped():
-    def first_is_bad(lower: View, upper: View, batch: Batch, step: int) -> Tensor:
-        return fit(lower, upper, batch) * (NAN if step == 0 else 1.0)
+@pytest.mark.parametrize("bad", [1, 2])
+def test_a_bad_step_of_an_unrolled_loop_is_skipped(bad: int):
+    passes: list[int] = []
+
+    def once_bad(lower: View, upper: View, batch: Batch) -> Tensor:
+        passes.append(1)
+        return fit(lower, upper, batch) * (NAN if len(passes) == bad else 1.0)
 
     def after(loss: Any, unroll: int) -> list[Tensor]:
         declared = nested(
             loss=loss,
             unroll_steps=unroll,
+            gradient_accumulation=2,
             hypergradient="unroll",
             start_from="upper",
             engine={"on_nonfinite": "skip"},
         )
         return weights(trained(declared), "upper")
 
-    assert close(after(first_is_bad, 3), after(fit, 2))
+    assert close(after(once_bad, 3), after(fit, 2))
 
 
 # --- Method and executor together
@@ -668,3 +674,20 @@ def test_what_runs_aside_is_not_measured_counted_or_remembered():
         executor.skipped["lower"] += 1
     assert all(meter.flush() == {} for meter in executor.meters.values())
     assert executor.skipped == {"upper": 0, "lower": 0}
+
+
+def test_a_warm_start_does_not_remember_what_ran_aside():
+    def after(*, disturbed: bool) -> list[Tensor]:
+        options = {"method": "cg", "iterations": 1, "warm_start": True}
+        program = bound(nested(hypergradient=options))
+        executor = Executor(program)
+        for _ in range(2):
+            for instruction in program.plan.period:
+                executor.execute(instruction)
+            if disturbed:
+                with preserved(program.problems.values()), executor.aside("nobody"):
+                    for instruction in program.plan.period * 3:
+                        executor.execute(instruction)
+        return list(program.problems["upper"].model.params.values())
+
+    assert same(after(disturbed=True), after(disturbed=False))

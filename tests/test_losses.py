@@ -132,9 +132,47 @@ def test_reweighted_cross_entropy():
     assert result["weight"].item() == pytest.approx(math.log(2) + math.log(4))
 
 
+def test_proximal_holds_only_the_parameters_that_fit():
+    model, anchor = ModuleView(MLP([3, 4])), ModuleView(MLP([3, 4]))
+    ours, theirs = model.named_parameters(), anchor.named_parameters()
+    name = next(name for name in ours if name.endswith("bias"))
+    expected = (ours[name] - theirs[name]).square().sum() / 2
+    torch.testing.assert_close(losses.proximal(model, anchor, only="*bias"), expected)
+
+
+def test_proximal_names_a_glob_that_fits_nothing():
+    model = ModuleView(MLP([3, 4]))
+    with pytest.raises(UsageError, match="only: 'head.*' fits no parameter"):
+        losses.proximal(model, model, only="head.*")
+
+
+def test_normalized_weights_count_only_in_relation_to_each_other():
+    class Constant(nn.Module):
+        def __init__(self, weight: float) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor(weight))
+
+        def forward(self, each: torch.Tensor) -> torch.Tensor:
+            return self.weight * torch.ones_like(each)
+
+    torch.manual_seed(0)
+    classifier, batch = ModuleView(MLP([3, 4])), (torch.randn(5, 3), torch.arange(5) % 4)
+    found = [
+        losses.reweighted_cross_entropy(
+            classifier, ModuleView(Constant(weight)), batch, normalize=True
+        )["loss"]
+        for weight in (0.1, 0.9)
+    ]
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[0], losses.cross_entropy(classifier, batch)["loss"])
+
+
 def test_the_weigher_is_not_a_way_to_lower_the_classifiers_loss():
     torch.manual_seed(0)
-    classifier, weigher = ModuleView(MLP([3, 4])), ModuleView(Weigher(8))
+    module = Weigher(8)
+    for parameter in module.parameters():  # At its neutral start only its last layer moves.
+        nn.init.normal_(parameter)
+    classifier, weigher = ModuleView(MLP([3, 4])), ModuleView(module)
     batch = (torch.randn(5, 3), torch.arange(5) % 4)
     result = losses.reweighted_cross_entropy(classifier, weigher, batch)
     gradients = torch.autograd.grad(result["loss"], classifier.parameters(), retain_graph=True)

@@ -26,12 +26,16 @@ def test_conv_net_gives_a_logit_for_each_way(downsample: Any, norm: Any, size: i
 
 
 def test_conv_net_is_the_standard_one():
-    net = ConvNet(5)
+    net = ConvNet(5, downsample="stride")
     shapes = [tuple(p.shape) for p in net.parameters()]
     block = [(64, 64, 3, 3), (64,), (64,)]
     assert shapes == [(64, 1, 3, 3), (64,), (64,), *block * 3, (5, 256), (5,)]
     # Finn et al.'s 112,261 numbers, less the 256 biases that batch statistics cancel.
-    assert sum(p.numel() for p in ConvNet(5, downsample="pool").parameters()) == 112_005
+    assert sum(p.numel() for p in ConvNet(5).parameters()) == 112_005
+
+
+def test_a_zero_head_prefers_no_class():
+    assert torch.equal(ConvNet(5, hidden=8, zero_head=True)(images(3, 28, 1)), torch.zeros(3, 5))
 
 
 def test_relu_after_pooling_is_relu_before_pooling():

@@ -47,6 +47,7 @@ def omniglot(
     parts: str = "small",
     alphabets: Sequence[str] | None = None,
     rotate: bool = True,
+    reflect: bool = False,
     download: bool = False,
 ) -> ImageClasses:
     """Omniglot from a local folder, 28×28 pixels, ink 1 on 0.
@@ -65,6 +66,7 @@ def omniglot(
             (964 characters) and tests on images_evaluation (659).
         alphabets: only these; all of the split by default.
         rotate: whether training classes are rotated.
+        reflect: whether mirror images of training classes make as many classes again.
         download: fetch missing archives of `full` with torchvision, into `root`.
 
     Returns:
@@ -85,11 +87,14 @@ def omniglot(
     if place is None:
         raise UsageError(_missing(Path(root), part.archive, parts))
     chosen = None if alphabets is None else tuple(alphabets)
-    return _load(place.resolve(), part, chosen, rotate and split == "train")
+    training = split == "train"
+    return _load(place.resolve(), part, chosen, rotate and training, reflect and training)
 
 
 @lru_cache(maxsize=4)
-def _load(place: Path, part: Part, alphabets: tuple[str, ...] | None, rotate: bool) -> ImageClasses:
+def _load(
+    place: Path, part: Part, alphabets: tuple[str, ...] | None, rotate: bool, reflect: bool
+) -> ImageClasses:
     drawings = _read(place)
     chosen = _chosen(drawings, part, alphabets)
     characters = [files for name in chosen for _, files in sorted(drawings[name].items())]
@@ -99,6 +104,9 @@ def _load(place: Path, part: Part, alphabets: tuple[str, ...] | None, rotate: bo
     if rotate:
         images = torch.cat([images.rot90(turns, dims=(2, 3)) for turns in range(4)])
         labels = torch.cat([labels + turns * len(characters) for turns in range(4)])
+    if reflect:
+        images = torch.cat([images, images.flip(3)])
+        labels = torch.cat([labels, labels + labels.max() + 1])
     return ImageClasses(images, labels)
 
 

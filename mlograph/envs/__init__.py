@@ -1,7 +1,8 @@
 """Sources of data that several problems share: the `Env` protocol and the built-in ones."""
 
+from mlograph.envs.augmentation import Distortion
 from mlograph.envs.few_shot import FewShotEnv
 from mlograph.envs.protocol import Env, SplitEnv
 from mlograph.envs.sine import SineEnv
 
-__all__ = ["Env", "FewShotEnv", "SineEnv", "SplitEnv"]
+__all__ = ["Distortion", "Env", "FewShotEnv", "SineEnv", "SplitEnv"]

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mlograph.data import ImageClasses, LabelledImages, glyphs, labelled_images, omniglot
+from mlograph.envs.augmentation import DistortedTasks, Distortion
 from mlograph.envs.builtin_tasks import BuiltinTasks
 from mlograph.envs.learn2learn_tasks import (
     BenchmarkTasksets,
@@ -66,6 +67,8 @@ class FewShotEnv:
         seed: a whole number from 0; tasks depend on nothing else.
         options: further arguments for a data set given by name, such as `{root: data/omniglot}`.
         test_dataset: what `split("test")` draws from, where `dataset` is a data set.
+        augment: how training images are distorted at random, as in `{rotate: 10, shift: 0.1}`:
+            the arguments of `mlograph.envs.Distortion`. Other splits are never distorted.
 
     Raises:
         UsageError: arguments that are unknown, missing or do not fit the data, or learn2learn
@@ -83,6 +86,7 @@ class FewShotEnv:
         seed: int = 0,
         options: Mapping[str, Any] | None = None,
         test_dataset: Dataset[Any] | None = None,
+        augment: Mapping[str, float] | None = None,
     ) -> None:
         shape = TaskShape(ways, shots, queries)
         self._images: Callable[[], LabelledImages] | None = None
@@ -95,6 +99,8 @@ class FewShotEnv:
                 raise UsageError("dataset: the task set that `tasks` is has its own; leave it out")
             self._splits = _given(tasks, shape)
         self._tasks = self._splits["train"](seed)
+        if augment:
+            self._tasks = DistortedTasks(self._tasks, _distortion(augment), seed)
 
     @property
     def batches(self) -> tuple[str, ...]:
@@ -140,6 +146,16 @@ class FewShotEnv:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
         self._tasks.load_state_dict(state)
+
+
+def _distortion(augment: Mapping[str, float]) -> Distortion:
+    known = inspect.signature(Distortion).parameters
+    for name, value in augment.items():
+        if name not in known:
+            raise UsageError(f"augment: no '{name}' ({did_you_mean(name, known)})")
+        if not isinstance(value, int | float) or value < 0:
+            raise UsageError(f"augment: {name} must be a number from 0, got {value!r}")
+    return Distortion(**augment)
 
 
 Splits = dict[str, Callable[[int], Env]]

@@ -43,6 +43,22 @@ def test_central_differences_of_a_quadratic_are_exact_for_any_epsilon(epsilon: f
     assert relative_error(found, case.closed_form(multiple(1.0))) < 1e-10
 
 
+def test_parameters_are_evaluated_epsilon_away_on_either_side():
+    case = quadratic()
+    seen: list[Tensor] = []
+
+    def watched(inner: Any, outer: Any) -> Tensor:
+        seen.append(inner().detach())
+        return case.losses["inner"](inner, outer)
+
+    losses = {**case.losses, "inner": watched}
+    shaken = Case("", "outer", case.points, losses, case.edges, multiple)
+    shaken.hypergradient({"method": "darts", "epsilon": 0.01})
+    ahead, behind = (point - case.points["inner"] for point in seen)
+    assert torch.allclose(ahead, -behind, rtol=1e-10)
+    assert float(ahead.norm()) == pytest.approx(0.01)
+
+
 def test_scale_lr_is_one_unrolled_gradient_step():
     case = quadratic()
     unrolled = after_loops(bound(case.graph("unroll")), "outer")

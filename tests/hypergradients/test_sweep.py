@@ -107,6 +107,17 @@ HIDDEN: dict[str, tuple[str, list[str]]] = {
     "one hidden": ("jm", ["u2l: k -> m", "u2l: m -> j", "l2u: j -> m", "l2u: j -> k"]),
     "two in a row": ("jmn", ["u2l: k -> n", "u2l: n -> m", "u2l: m -> j", "l2u: j -> k"]),
     "hidden below hidden": ("jmn", ["u2l: k -> n", "l2u: n -> m", "u2l: m -> j", "l2u: j -> k"]),
+    "hidden below hidden in a circle": (
+        "jmn",
+        [
+            "u2l: k -> n",
+            "l2u: n -> m",
+            "u2l: m -> j",
+            "l2u: j -> m",
+            "l2u: j -> n",
+            "l2u: j -> k",
+        ],
+    ),
     "hidden between two below": (
         "jmi",
         ["u2l: k -> i", "l2u: i -> m", "u2l: m -> j", "l2u: i -> k", "l2u: j -> k"],
