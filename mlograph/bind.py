@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mlograph import hypergradients, optimizers
 from mlograph.batches import (
@@ -30,7 +28,7 @@ from mlograph.batches import (
     SharedEnv,
     checked_batches,
 )
-from mlograph.components import Imports, build, build_arguments, check_arguments, parameters_of
+from mlograph.components import Imports, build, build_arguments, check_arguments
 from mlograph.envs.protocol import Env
 from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean, dotted
 from mlograph.errors import Path as SpecPath
@@ -47,8 +45,8 @@ from mlograph.language.spec import (
 from mlograph.model import Model
 from mlograph.plan import Plan
 from mlograph.problem import Callbacks, Problem, Term
-from mlograph.schedulers import Constant, LearningRate, Scheduled
-from mlograph.views import View
+from mlograph.steppers import bind_learning_rate, bind_optimizer
+from mlograph.terms import bind_term, read_faults
 
 
 def bind(graph: ProblemGraph, plan: Plan, imports: Imports) -> Program:
@@ -179,10 +177,11 @@ class _Binder:
         self._check_start(name, spec, models)
         optimizer = rate = None
         with self._gathering((*path, "optimizer")):
-            optimizer = self._optimizer(name, spec, model)
+            optimizer = bind_optimizer(spec.optimizer, model, self.imports, (*path, "optimizer"))
             self._check_unroll(name, spec, optimizer)
             with self._gathering((*path, "scheduler")):
-                rate = self._learning_rate(name, spec, optimizer)
+                scheduler = (*path, "scheduler")
+                rate = bind_learning_rate(spec.scheduler, optimizer, self.imports, scheduler)
         if optimizer is None or rate is None:
             return None
         reads = self.graph.reads(name)
@@ -200,37 +199,6 @@ class _Binder:
             scaler=GradScaler(device.type) if spec.precision == "fp16" else None,
         )
 
-    def _optimizer(self, name: str, spec: ProblemSpec, model: Model) -> Optimizer:
-        path = ("problems", name, "optimizer")
-        component = spec.optimizer
-        given: list[Any] = [*model.params.values()]
-        if isinstance(component, Component) and "params" in component.args:
-            arguments = dict(component.args)
-            given = _groups(arguments.pop("params"), model, (*path, "params"))
-            component = Component.of(component.target, **arguments)
-        optimizer = build(component, self.imports, path, positional=(given,))
-        if not isinstance(optimizer, Optimizer):
-            raise GraphError([Fault(path, f"expected a torch optimiser, got a {_kind(optimizer)}")])
-        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-        if closure is not None and closure.default is closure.empty:
-            message = f"{_kind(optimizer)} wants to evaluate the loss by itself (a closure)"
-            raise GraphError([Fault(path, message)])
-        _check_ownership(optimizer, model, path)
-        return optimizer
-
-    def _learning_rate(self, name: str, spec: ProblemSpec, optimizer: Optimizer) -> LearningRate:
-        if spec.scheduler is None:
-            return Constant()
-        path = ("problems", name, "scheduler")
-        # Schedulers may be made of schedulers, and each is given the optimiser.
-        shared = {"optimizer": optimizer}
-        scheduler = build(spec.scheduler, self.imports, path, shared=shared)
-        if not isinstance(scheduler, LRScheduler | ReduceLROnPlateau):
-            raise GraphError([Fault(path, f"expected a torch scheduler, got a {_kind(scheduler)}")])
-        if scheduler.optimizer is not optimizer:
-            raise GraphError([Fault(path, "the scheduler was made for another optimiser")])
-        return Scheduled(scheduler, optimizer, name)
-
     def _terms(self, name: str, spec: ProblemSpec, path: SpecPath) -> tuple[Term, ...]:
         terms = []
         for index, component in enumerate(spec.loss):
@@ -240,7 +208,7 @@ class _Binder:
                 arguments = build_arguments(component.args, self.imports, place)
                 terms.append(bind_term(function, arguments, tuple(self.graph.problems), place))
         if len(terms) == len(spec.loss):
-            self.faults.extend(_read_faults(self.graph, name, terms, (*path, "loss")))
+            self.faults.extend(read_faults(self.graph, name, terms, (*path, "loss")))
         return tuple(terms)
 
     def _feed(self, name: str, data: DataSpec | None, env: SharedEnv | None) -> Feed:
@@ -333,127 +301,6 @@ class _Binder:
                 message = f"'unroll' needs an inner loop to record, and nothing lies above '{name}'"
                 path = ("problems", name, "hypergradient")
                 self.faults.append(Fault(path, message, "use cg or another implicit method"))
-
-
-def bind_term(
-    function: Callable[..., Any],
-    arguments: Mapping[str, Any],
-    problems: Sequence[str],
-    path: SpecPath,
-) -> Term:
-    """Decide what each argument of a loss function receives.
-
-    A problem's view: where the graph file gives a problem's name (unless the function says it
-    wants a `str`), or where the argument is named like a problem. `batch` and `step`: what they
-    say. The rest comes from the graph file.
-
-    Raises:
-        GraphError: arguments that the function does not have, lacks, or that name no problem.
-    """
-    parameters = parameters_of(function)
-    hints = _annotations(function)
-    constants: dict[str, Any] = {}
-    views: dict[str, str] = {}
-    for name, value in arguments.items():
-        if isinstance(value, str) and value in problems and hints.get(name) is not str:
-            views[name] = value
-        elif hints.get(name) is View:
-            message, hint = f"no problem '{value}'", did_you_mean(str(value), problems)
-            raise GraphError([Fault((*path, name), message, hint)])
-        else:
-            constants[name] = value
-    for name in parameters:
-        if name in problems and name not in arguments:
-            views[name] = name
-    wants = frozenset({"batch", "step"} & parameters.keys()) - arguments.keys()
-    check_arguments(function, {**constants, **views, **dict.fromkeys(wants)}, path)
-    return Term(function, constants, views, wants)
-
-
-def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
-    try:
-        return get_type_hints(function)
-    except (NameError, TypeError, AttributeError):
-        return {}
-
-
-def _read_faults(
-    graph: ProblemGraph, name: str, terms: Sequence[Term], path: SpecPath
-) -> Iterator[Fault]:
-    """Losses read what the edges declare: nothing else, and nothing less."""
-    allowed = graph.reads(name) | {name}
-    read = frozenset[str]().union(*(term.reads for term in terms))
-    for other in sorted(read - allowed):
-        below = other in graph.below(name)
-        kind = "u2l" if name in graph.below(other) and not below else "l2u"
-        yield Fault(
-            path,
-            f"the loss of '{name}' reads '{other}' without an edge",
-            f"add '{kind}: {other} -> {name}' to edges",
-        )
-    spec = graph.problems[name]
-    for other in sorted(allowed - read - {name}):
-        kind = "l2u" if other in graph.lowers(name) else "u2l"
-        if other == spec.start_from:
-            if not spec.hypergradient.through_start:
-                yield Fault(
-                    ("problems", name, "hypergradient"),
-                    f"'{spec.hypergradient.method}' differentiates the loss of '{name}', which "
-                    f"does not read '{other}'; the start of the inner loop does not count for it",
-                    "add a term such as mlograph.losses.proximal, or use 'unroll'",
-                )
-            continue
-        index = next(
-            i
-            for i, edge in enumerate(graph.spec.edges)
-            if (edge.kind, edge.source, edge.target) == (kind, other, name)
-        )
-        yield Fault(
-            ("edges", index, kind),
-            f"the loss of '{name}' does not read '{other}'",
-            f"give the loss an argument '{other}', or remove the edge",
-        )
-
-
-def _check_ownership(optimizer: Optimizer, model: Model, path: SpecPath) -> None:
-    """An optimiser that was built elsewhere holds this module's parameters: all, and no others."""
-    held = {id(param) for group in optimizer.param_groups for param in group["params"]}
-    missing = [name for name, param in model.params.items() if id(param) not in held]
-    foreign = held - {id(param) for param in model.module.parameters()}
-    if foreign:
-        message = f"the optimiser holds {len(foreign)} parameters that are not of this module"
-        raise GraphError([Fault(path, message)])
-    if missing:
-        message = f"the optimiser does not hold {', '.join(map(repr, missing))}"
-        raise GraphError([Fault(path, message, "add what shall stay fixed to 'freeze'")])
-
-
-def _groups(value: object, model: Model, path: SpecPath) -> list[dict[str, Any]]:
-    """Parameter groups from globs over names; the first glob that fits takes a parameter."""
-    if not isinstance(value, list) or not all(
-        isinstance(group, dict) and "params" in group for group in value
-    ):
-        raise GraphError(
-            [Fault(path, "expected a list of groups such as '{params: \"*.bias\", lr: 0.1}'")]
-        )
-    left = dict(model.params)
-    groups = []
-    for index, group in enumerate(value):
-        taken = {name: left[name] for name in left if _fits(name, group["params"])}
-        if not taken:
-            known = did_you_mean(str(group["params"]), model.params)
-            message = f"'{group['params']}' fits no parameter that is left"
-            raise GraphError([Fault((*path, index, "params"), message, known)])
-        left = {name: param for name, param in left.items() if name not in taken}
-        groups.append({**group, "params": [*taken.values()]})
-    if left:
-        groups.append({"params": [*left.values()]})
-    return groups
-
-
-def _fits(name: str, patterns: object) -> bool:
-    listed = patterns if isinstance(patterns, list) else [patterns]
-    return any(fnmatchcase(name, str(pattern)) for pattern in listed)
 
 
 def _kind(value: object) -> str:

@@ -79,7 +79,7 @@ class Scheduled:
                     self._scheduler.step()
         except ValueError as error:
             # OneCycleLR refuses to go on after its last step.
-            raise UsageError(f"problems.{self._owner}.scheduler: {error}") from error
+            raise UsageError(f"{self._owner}: {error}") from error
 
     def restart(self) -> None:
         """Back to the learning rates and the schedule of the beginning."""

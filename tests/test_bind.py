@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mlograph
-from mlograph.bind import bind_term
 from mlograph.errors import GraphError
 from mlograph.losses import mse
+from mlograph.terms import bind_term
 from mlograph.views import View
 
 Upper = Mapping[str, Any]

@@ -142,7 +142,7 @@ def test_proximal_holds_only_the_parameters_that_fit():
 
 def test_proximal_names_a_glob_that_fits_nothing():
     model = ModuleView(MLP([3, 4]))
-    with pytest.raises(UsageError, match="only: 'head.*' fits no parameter"):
+    with pytest.raises(UsageError, match=r"only: 'head\.\*' fits no parameter"):
         losses.proximal(model, model, only="head.*")
 
 
