@@ -65,8 +65,6 @@ SHORT_NAMES: Mapping[str, str] = {
     "proximal": "mlograph.losses.proximal",
     "l2": "mlograph.losses.l2",
     "dataloader": "torch.utils.data.DataLoader",
-    "jsonl": "mlograph.loggers.jsonl.Jsonl",
-    "csv": "mlograph.loggers.table.Csv",
 }
 
 

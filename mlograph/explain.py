@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from mlograph.graph import ProblemGraph, env_batches
 from mlograph.plan import EnvStep, Instruction, Plan, Repeat, Sweep, Visit, fold
-from mlograph.wording import approximations, is_answering, method_text, plain, role, short_name
+from mlograph.terminal import printable_line
+from mlograph.wording import approximations, is_answering, method_text, role, short_name
 
 WIDTH = 96
 _INDENT = 13
@@ -34,7 +35,7 @@ def explain(graph: ProblemGraph, plan: Plan) -> str:
         *([*_sweep(graph, sweep)] for sweep in plan.sweeps.values() if sweep.visits),
         [*_direct_only(graph, plan), *_approximate(graph, plan)],
     ]
-    return "\n\n".join("\n".join(map(plain, section)) for section in sections) + "\n"
+    return "\n\n".join("\n".join(map(printable_line, section)) for section in sections) + "\n"
 
 
 def _header(graph: ProblemGraph, plan: Plan) -> Iterator[str]:

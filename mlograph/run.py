@@ -21,6 +21,7 @@ from mlograph.errors import Path as SpecPath
 from mlograph.executor import Executor, Program
 from mlograph.graph import ProblemGraph
 from mlograph.language.spec import Component, EarlyStoppingSpec, EngineSpec
+from mlograph.loggers import LOGGERS
 from mlograph.loggers.protocol import Logger, Record
 from mlograph.plan import Plan, Step, Update
 from mlograph.randomness import seed_everything
@@ -122,7 +123,10 @@ def _built(
 
 
 def _logger(component: Component, imports: Imports, path: SpecPath) -> Logger:
-    logger = build(component, imports, path)
+    named = LOGGERS.get(component.target) if isinstance(component.target, str) else None
+    logger = build(
+        component if named is None else Component.of(named, **component.args), imports, path
+    )
     if not isinstance(logger, Logger):
         raise GraphError([Fault(path, f"expected a logger, got a {type(logger).__name__}")])
     return logger

@@ -11,20 +11,14 @@ from mlograph.graph import ProblemGraph
 from mlograph.language.methods import Darts, FirstOrder, Method, Unroll
 from mlograph.language.spec import Component, Copy, Live
 from mlograph.plan import Plan
+from mlograph.terminal import printable_line
 
 _LONGEST_NAME = 40
 
 
-def plain(text: str) -> str:
-    """`text` with everything escaped that a terminal or a renderer could take for a command."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def clipped(text: str, longest: int = _LONGEST_NAME) -> str:
     """`text` in one line of printable characters, its end left out where it is too long."""
-    line = plain(" ".join(text.split()))
+    line = printable_line(" ".join(text.split()))
     return line if len(line) <= longest else line[: longest - 3].rstrip() + "..."
 
 
