@@ -75,7 +75,7 @@ def options(
     """Multilevel optimisation, declared as a graph of problems."""
 
 
-@app.command(epilog="Example: mlograph check graphs/*.yaml problems.inner.unroll_steps=8")
+@app.command(epilog="Example: mlograph check graphs/*.yaml engine.steps=100")
 def check(
     graphs: Annotated[
         list[str], typer.Argument(metavar="GRAPH|OVERRIDE", help="Files and changes.")

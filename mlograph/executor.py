@@ -16,7 +16,7 @@ from mlograph.blame import blame
 from mlograph.errors import MlographError, NumericError, UsageError
 from mlograph.hypergradients import HypergradientMethod, Response
 from mlograph.hypergradients.sweep import hypergradient
-from mlograph.linear import Status
+from mlograph.linear import Solution, Status
 from mlograph.meter import Meter
 from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update, Visit
 from mlograph.problem import Evaluation, Problem, clipped, gradients
@@ -52,6 +52,7 @@ class Executor:
     Attributes:
         meters: what each problem measured since it was last read.
         skipped: updates dropped because of non-finite values, by problem.
+        remarks: what its user should know and has not been told yet.
     """
 
     def __init__(self, program: Program) -> None:
@@ -61,6 +62,8 @@ class Executor:
         self._recordings: dict[str, Recording] = {}
         self._guesses: dict[tuple[str, str], Vector] = {}
         self._poisoned: set[str] = set()
+        self._told: set[tuple[str, Status]] = set()
+        self.remarks: list[str] = []
         self._records = {
             name
             for name, problem in program.problems.items()
@@ -95,17 +98,17 @@ class Executor:
     def aside(self, judge: str) -> Iterator[None]:
         """What runs inside leaves no trace here; loops that only `judge` pulls go unrecorded."""
         kept = (self._records, self._recordings, self._guesses, self._poisoned)
-        measured = (self.meters, self.skipped)
+        measured = (self.meters, self.skipped, self.remarks)
         others = self._program.problems.keys() - {judge}
         self._records = {n for n in self._records if _is_pulled(self._program.plan, n, others)}
         self._recordings, self._guesses, self._poisoned = {}, dict(self._guesses), set()
         self.meters = {name: Meter() for name in self.meters}
-        self.skipped = dict(self.skipped)
+        self.skipped, self.remarks = dict(self.skipped), []
         try:
             yield
         finally:
             self._records, self._recordings, self._guesses, self._poisoned = kept
-            self.meters, self.skipped = measured
+            self.meters, self.skipped, self.remarks = measured
 
     def _step_env(self) -> None:
         assert self._program.env is not None, "a plan without an Env does not step it"
@@ -179,9 +182,10 @@ class Executor:
                 lambda visit, adjoint: self._pull(problem.name, visit, adjoint),
             )
         if not total:
+            name, but = problem.name, self._neglected(problem.name)
             raise UsageError(
-                f"problems.{problem.name}.loss: the loss does not depend on the parameters of "
-                f"'{problem.name}', directly or through a lower problem"
+                f"problems.{name}.loss: the loss does not depend on the parameters of '{name}', "
+                f"directly or through a lower problem{but}"
             )
         return total
 
@@ -197,13 +201,25 @@ class Executor:
         pulled = self._program.methods[visit.problem].pull(response, adjoint, visit.sends_to)
         if pulled.solution is None:
             return pulled.sent
-        self.meters[visit.problem].add("residual", pulled.solution.residual)
-        self.meters[visit.problem].add("products", float(pulled.solution.iterations))
+        self._note_solution(visit.problem, pulled.solution)
         if pulled.solution.status is Status.NON_FINITE:
             # The solver gave what it had before; that is no answer, and must not pass for one.
             return {target: trees.scale(nan, vector) for target, vector in pulled.sent.items()}
         self._guesses[upper, visit.problem] = pulled.solution.value
         return pulled.sent
+
+    def _note_solution(self, name: str, solution: Solution) -> None:
+        meter = self.meters[name]
+        meter.add("residual", solution.residual)
+        meter.add("products", float(solution.iterations))
+        cut_short = solution.status in (Status.NEGATIVE_CURVATURE, Status.SINGULAR)
+        meter.add("cut_short", float(cut_short))
+        if cut_short and (name, solution.status) not in self._told:
+            self._told.add((name, solution.status))
+            self.remarks.append(
+                f"the linear system of '{name}' met {_WORDS[solution.status]}; "
+                f"{name}.cut_short says how often"
+            )
 
     def _note(self, problem: Problem, evaluation: Evaluation) -> None:
         meter = self.meters[problem.name]
@@ -232,7 +248,8 @@ class Executor:
     def _update(self, problem: Problem) -> None:
         recording = self._recordings.get(problem.name)
         params = problem.model.params.values()
-        if problem.name in self._poisoned:
+        applied = problem.name not in self._poisoned
+        if not applied:
             self._poisoned.remove(problem.name)
             self.skipped[problem.name] += 1
             if recording is not None:
@@ -244,7 +261,8 @@ class Executor:
         for param in params:
             param.grad = None
         problem.updates += 1
-        problem.learning_rate.step(self.meters[problem.name].latest("loss"))
+        if applied:
+            problem.learning_rate.step(self.meters[problem.name].latest("loss"))
         _tell(problem, "after_update", problem.callbacks.after_update)
 
     def _apply(self, problem: Problem) -> None:
@@ -270,9 +288,27 @@ class Executor:
         sweep = self._program.plan.sweeps.get(name)
         return sweep if sweep is not None and sweep.visits else None
 
+    def _neglected(self, upper: str) -> str:
+        """Lower problems whose method sends nothing back by design, in words."""
+        silent = [
+            name
+            for name in sorted(self._visited(upper))
+            if self._program.problems[name].spec.hypergradient.method == "first_order"
+        ]
+        if not silent:
+            return ""
+        names = ", ".join(f"'{name}'" for name in silent)
+        return f" ('first_order' sends nothing back through {names} but to where its loops start)"
+
     def _visited(self, name: str) -> frozenset[str]:
         sweep = self._sweep(name)
         return frozenset(visit.problem for visit in sweep.visits) if sweep else frozenset()
+
+
+_WORDS = {
+    Status.NEGATIVE_CURVATURE: "negative curvature and stopped at its last good iterate",
+    Status.SINGULAR: "a singular matrix and took the solution of least norm",
+}
 
 
 def _is_pulled(plan: Plan, name: str, uppers: Collection[str]) -> bool:

@@ -142,10 +142,8 @@ def build(spec: GraphSpec) -> ProblemGraph:
     Raises:
         GraphError: with everything that is wrong, each fault with its path in the spec.
     """
-    faults = [*_edge_faults(spec), *_reference_faults(spec)]
-    if not faults:
-        graph = ProblemGraph(spec)
-        faults = list(_cycle_faults(graph))
+    graph = ProblemGraph(spec)
+    faults = [*_edge_faults(spec), *_reference_faults(spec), *_cycle_faults(graph)]
     if not faults:
         faults = [
             *_return_faults(graph),
@@ -187,7 +185,13 @@ def env_batches(data: DataSpec | None) -> Iterator[str]:
 def _edges_of(spec: GraphSpec, kind: str) -> nx.DiGraph[str]:
     net: nx.DiGraph[str] = nx.DiGraph()
     net.add_nodes_from(spec.problems)
-    net.add_edges_from((edge.source, edge.target) for edge in spec.edges if edge.kind == kind)
+    net.add_edges_from(
+        (edge.source, edge.target)
+        for edge in spec.edges
+        if edge.kind == kind and {edge.source, edge.target} <= spec.problems.keys()
+        # An edge from a problem to itself is a fault of its own.
+        if edge.source != edge.target
+    )
     return net
 
 

@@ -105,6 +105,7 @@ class Plan:
         sweeps: of every problem that has problems below it.
         counted: the problem whose updates are counted.
         steps: updates of `counted` to make after the warm-up.
+        inner: what the problems below `counted` do for one of its passes, and no others.
     """
 
     prologue: tuple[Instruction, ...]
@@ -113,6 +114,7 @@ class Plan:
     sweeps: Mapping[str, Sweep]
     counted: str
     steps: int
+    inner: tuple[Instruction, ...] = ()
 
     @property
     def periods(self) -> int:
@@ -135,7 +137,7 @@ class Repeat:
 
 Folded = Instruction | Repeat
 
-_LONGEST_BLOCK = 2048
+_WORK = 1_000_000
 
 
 def fold(instructions: Sequence[Instruction]) -> tuple[Folded, ...]:
@@ -143,13 +145,14 @@ def fold(instructions: Sequence[Instruction]) -> tuple[Folded, ...]:
 
     Short blocks are folded first, so inner loops end up inside outer ones.
     """
-    tokens: list[Folded] = list(instructions)
-    width = 1
-    while width <= min(len(tokens) // 2, _LONGEST_BLOCK):
-        folded = list(_fold_blocks(tokens, width))
-        # A fold makes new neighbours equal at smaller widths only if it shortened the list.
-        width = 1 if len(folded) < len(tokens) and width > 1 else width + 1
-        tokens = folded
+    tokens: list[Folded] = list(_fold_blocks(list(instructions), 1))
+    before = len(tokens) + 1
+    while len(tokens) < before:
+        before, width = len(tokens), 1
+        # The longer the list, the shorter the blocks that are looked for: the work is bounded.
+        while width <= min(len(tokens) // 2, max(_WORK // len(tokens), 16)):
+            tokens = list(_fold_blocks(tokens, width))
+            width += 1
     return tuple(tokens)
 
 

@@ -18,16 +18,21 @@ from mlograph.views import View
 class Recording:
     """θ_T as a function of what the loop started from and of all that its losses read.
 
-    The problem's own parameters follow each step, without a graph. Upper problems stand still
-    during the loop, so their own tensors are the leaves; lower ones move, so each pass reads
-    copies of them.
+    The problem's own parameters follow each step, without a graph. The leaves are copies of what
+    the losses read, since an optimiser may move the originals before the loop is differentiated:
+    one copy of each upper problem, which stands still during the loop, and one of each lower
+    problem for every pass.
     """
 
     def __init__(self, problem: Problem, below: frozenset[str]) -> None:
         self._problem = problem
         self._below = below
+        self._leaves: dict[str, list[Vector]] = {
+            name: [] if name in below else [_leaves(model.params)]
+            for name, model in problem.others.items()
+        }
         start = problem.spec.start_from
-        origin = {} if start is None else problem.others[start].params
+        origin = {} if start is None else self._leaves[start][0]
         # What is frozen in the origin has been copied, but the origin does not move it.
         self._params: Vector = {
             name: origin[name].clone() if name in origin else own.detach().clone().requires_grad_()
@@ -35,19 +40,15 @@ class Recording:
         }
         self._state = read_state(problem.optimizer, problem.model.params)
         self._gradient: Vector = {}
-        self._leaves: dict[str, list[Vector]] = {
-            name: [] if name in below else [model.params] for name, model in problem.others.items()
-        }
 
     def views(self) -> dict[str, View]:
         """Views for the next pass: own parameters with their graph, buffers updated for real."""
         own = self._problem.model.at(self._params, keep_buffers=True)
         replaced: dict[str, View] = {self._problem.name: own}
-        for name in self._below & self._problem.others.keys():
-            model = self._problem.others[name]
-            copies = {n: p.detach().clone().requires_grad_() for n, p in model.params.items()}
-            self._leaves[name].append(copies)
-            replaced[name] = model.at(copies)
+        for name, model in self._problem.others.items():
+            if name in self._below:
+                self._leaves[name].append(_leaves(model.params))
+            replaced[name] = model.at(self._leaves[name][-1])
         return self._problem.views(replaced)
 
     def differentiate(self, evaluation: Evaluation) -> tuple[Vector, dict[str, Vector]]:
@@ -101,6 +102,10 @@ class Recording:
             share = {name: grad for name in copies if (grad := next(pulled)) is not None}
             sent[target] = trees.merge(sent[target], share)
         return sent
+
+
+def _leaves(params: Vector) -> Vector:
+    return {name: param.detach().clone().requires_grad_() for name, param in params.items()}
 
 
 def detached(vector: Mapping[str, torch.Tensor]) -> Vector:

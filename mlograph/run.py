@@ -29,6 +29,7 @@ from mlograph.result import RunResult
 from mlograph.state import saved
 from mlograph.trial import Trial
 from mlograph.validation import Validator
+from mlograph.wording import approximations
 
 
 def run(
@@ -62,7 +63,8 @@ def run(
         program, validator, own = _built(graph, plan, imports)
         for logger in own:
             stack.callback(logger.close)
-        session = _Session(program, engine, validator, (*loggers, *own))
+        notes = tuple(f"approximate: {text}" for text in approximations(graph, plan))
+        session = _Session(program, engine, validator, (*loggers, *own), notes)
         ended = session.train()
     if checkpoint is not None:
         save(program, checkpoint / "last.pt")
@@ -181,6 +183,7 @@ class _Session:
     engine: EngineSpec
     validator: Validator | None
     loggers: tuple[Logger, ...]
+    notes: tuple[str, ...] = ()
     steps: int = 0
     records: list[Record] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -202,6 +205,8 @@ class _Session:
         total = self.program.plan.steps
         for logger in self.loggers:
             logger.start(total)
+        for note in self.notes:
+            self._tell(note)
         self._baselines()
         for instruction in self.program.plan.prologue:
             self.executor.execute(instruction)
@@ -267,11 +272,15 @@ class _Session:
             rate = self.program.problems[name].optimizer.param_groups[0]["lr"]
             values[f"{name}.lr"] = float(rate)
         self._log(Record("train", self.steps, self.elapsed, values))
+        while self.executor.remarks:
+            self._tell(self.executor.remarks.pop(0))
         skipped = sum(self.executor.skipped.values())
         if skipped > self._skipped:
-            text = f"{skipped - self._skipped} updates skipped: values that are not finite"
-            self._log(Record("event", self.steps, self.elapsed, text=text))
+            self._tell(f"{skipped - self._skipped} updates skipped: values that are not finite")
             self._skipped = skipped
+
+    def _tell(self, text: str) -> None:
+        self._log(Record("event", self.steps, self.elapsed, text=text))
 
     def _log(self, record: Record) -> None:
         self.records.append(record)

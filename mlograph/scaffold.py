@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from mlograph.components import ALLOWED
 from mlograph.errors import UsageError, did_you_mean
 
 # What each template shows; its files are `templates/NAME.yaml.txt` and `templates/NAME.py.txt`.
@@ -33,6 +34,8 @@ def scaffold(name: str, folder: Path, template: str = "bilevel") -> tuple[Path, 
         raise UsageError(f"no template '{template}' ({did_you_mean(template, TEMPLATES)})")
     if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
         raise UsageError(f"'{name}' cannot name a Python file: letters, digits and _ only")
+    if any(package.split(".")[0] == name for package in ALLOWED):
+        raise UsageError(f"'{name}' is the name of a package that graphs import from")
     source = files("mlograph") / "templates"
     targets = (folder / f"{name}.yaml", folder / f"{name}.py")
     for target in targets:

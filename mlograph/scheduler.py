@@ -45,12 +45,13 @@ def schedule(graph: ProblemGraph) -> Plan:
         for name, count in passes.items()
     }
     return Plan(
-        prologue=tuple(_warmup(graph)),
+        prologue=tuple(_warmup(graph, passes)),
         period=period,
         rates=rates,
         sweeps={name: sweep(graph, name) for name in graph.order if graph.lowers(name)},
         counted=graph.counted,
         steps=graph.spec.engine.steps,
+        inner=_inner(graph),
     )
 
 
@@ -244,8 +245,27 @@ class _Layout:
                 yield Update(problem)
 
 
-def _warmup(graph: ProblemGraph) -> Iterator[Instruction]:
-    """Own updates of every problem with `warmup_steps`, lower ones first, nothing above moving."""
+def _inner(graph: ProblemGraph) -> tuple[Instruction, ...]:
+    """One pass of the counted problem with all below it, without that pass itself."""
+    name = graph.counted
+    layout = _Layout(graph, graph.below(name) | {name})
+    own = (Backward(name), Update(name), Step(name))
+    return tuple(one for one in layout.run([name], {name: 1}) if one not in own)
+
+
+def _warmup(graph: ProblemGraph, passes: Mapping[str, int]) -> Iterator[Instruction]:
+    """Own updates of every problem with `warmup_steps`, lower ones first, nothing above moving.
+
+    Raises:
+        GraphError: they would be too many to be laid out.
+    """
+    for name, spec in graph.problems.items():
+        moving = sum(passes[other] for other in graph.below(name) | {name})
+        length = spec.warmup_steps * spec.gradient_accumulation * moving // passes[name]
+        if length > LONGEST_PERIOD:
+            message = f"the warm-up would take {length:,} backward passes, at most "
+            path = ("problems", name, "warmup_steps")
+            raise GraphError([Fault(path, f"{message}{LONGEST_PERIOD:,}")])
     for name in graph.order:
         spec = graph.problems[name]
         if spec.warmup_steps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from mlograph.components import check_arguments, parameters_of
 from mlograph.errors import Fault, GraphError, did_you_mean
@@ -33,7 +33,7 @@ def bind_term(
     constants: dict[str, Any] = {}
     views: dict[str, str] = {}
     for name, value in arguments.items():
-        if isinstance(value, str) and value in problems and hints.get(name) is not str:
+        if isinstance(value, str) and value in problems and not _takes_text(hints.get(name)):
             views[name] = value
         elif hints.get(name) is View:
             message, hint = f"no problem '{value}'", did_you_mean(str(value), problems)
@@ -46,6 +46,11 @@ def bind_term(
     wants = frozenset({"batch", "step"} & parameters.keys()) - arguments.keys()
     check_arguments(function, {**constants, **views, **dict.fromkeys(wants)}, path)
     return Term(function, constants, views, wants)
+
+
+def _takes_text(hint: object) -> bool:
+    """Whether an argument is declared to be a text, so that a problem's name is only that."""
+    return hint is str or str in get_args(hint)
 
 
 def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:

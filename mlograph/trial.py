@@ -15,7 +15,6 @@ from mlograph.batches import moved
 from mlograph.envs.protocol import Env
 from mlograph.errors import UsageError
 from mlograph.executor import Executor, Program
-from mlograph.plan import Backward, Instruction, Step
 from mlograph.problem import Evaluation, Moment, Problem
 from mlograph.randomness import TorchRandomState, untouched
 from mlograph.state import preserved
@@ -69,14 +68,15 @@ class Trial:
         """
         found: dict[str, list[Tensor]] = {}
         judge = self._problem(self.counted)
-        prefix = self._prefix()
         below = [self._problem(name) for name in self.program.below[self.counted]]
         assert self.program.env is not None, "there is an Env to take the place of"
         with self.preserved(*below, judge), self.program.env.replaced(env):
             for _ in range(tasks):
-                for instruction in prefix:
-                    self.executor.execute(instruction)
-                evaluation = self._judge(judge, judge.feed.next())
+                # A loop that does not start anew must not go on from the last task's result.
+                with preserved(problem for problem in below if problem.spec.start_from is None):
+                    for instruction in self.program.plan.inner:
+                        self.executor.execute(instruction)
+                    evaluation = self._judge(judge, judge.feed.next())
                 for name, value in self._named(evaluation).items():
                     found.setdefault(name, []).append(value)
         return {name: torch.stack(values).float().cpu() for name, values in found.items()}
@@ -117,12 +117,6 @@ class Trial:
 
     def _problem(self, name: str) -> Problem:
         return self.program.problems[name]
-
-    def _prefix(self) -> tuple[Instruction, ...]:
-        """The period up to the first pass of the counted problem."""
-        period = self.program.plan.period
-        passes = (Backward(self.counted), Step(self.counted))
-        return period[: next(i for i, one in enumerate(period) if one in passes)]
 
     def _judge(self, problem: Problem, batch: Any) -> Evaluation:
         dtype = torch.float64 if problem.spec.precision == "float64" else None

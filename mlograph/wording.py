@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlograph.graph import ProblemGraph
-from mlograph.language.methods import Darts, FirstOrder, Method, Unroll
+from mlograph.language.methods import (
+    ConjugateGradient,
+    Darts,
+    Exact,
+    FirstOrder,
+    Method,
+    Neumann,
+    Unroll,
+)
 from mlograph.language.spec import Component, Copy, Live
 from mlograph.plan import Plan
 from mlograph.terminal import printable_line
@@ -92,8 +100,21 @@ def approximations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
         if type(spec.hypergradient) in _BY_NATURE and is_answering(plan, name):
             method = method_text(spec.hypergradient)
             yield f"{method} through {name}: {_BY_NATURE[type(spec.hypergradient)]}"
+        yield from _by_option(graph, plan, name)
         if _forgets(graph, plan, name):
             yield f"unroll through {name}: what its earlier loops owe to their uppers is left out"
+
+
+def _by_option(graph: ProblemGraph, plan: Plan, name: str) -> Iterator[str]:
+    """What an implicit method leaves out because of how it or its problem is set up."""
+    problem = graph.problems[name]
+    method = problem.hypergradient
+    if not isinstance(method, Exact | ConjugateGradient | Neumann) or not is_answering(plan, name):
+        return
+    if method.damping:
+        yield f"{method.method} through {name}: damping {method.damping:g} is added to the Hessian"
+    if problem.gradient_accumulation > 1 and problem.data is not None:
+        yield f"{method.method} through {name}: the Hessian is that of the last batch of an update"
 
 
 def _forgets(graph: ProblemGraph, plan: Plan, name: str) -> bool:
@@ -108,7 +129,8 @@ def is_approximate(graph: ProblemGraph, plan: Plan, name: str) -> bool:
     if not is_answering(plan, name):
         return False
     by_method = type(graph.problems[name].hypergradient) in _BY_NATURE
-    return (by_method or _forgets(graph, plan, name)) or (
+    by_option = any(_by_option(graph, plan, name))
+    return (by_method or by_option or _forgets(graph, plan, name)) or (
         bool(graph.nested_lowers(name))
         and any(
             sweep.approximations and name in {visit.problem for visit in sweep.visits}

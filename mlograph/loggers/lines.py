@@ -74,6 +74,8 @@ class Lines:
 
     def close(self) -> None:
         """Prints how far the run came, and the last losses."""
+        if not self._total:
+            return  # The run never began; what stopped it says why.
         took = duration(time.monotonic() - self._began)
         end = f"{self._step} of {self._total} updates in {took}"
         self._print(_spaced(end, summary(self._last)))
