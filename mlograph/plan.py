@@ -145,14 +145,14 @@ def fold(instructions: Sequence[Instruction]) -> tuple[Folded, ...]:
 
     Short blocks are folded first, so inner loops end up inside outer ones.
     """
-    tokens: list[Folded] = list(_fold_blocks(list(instructions), 1))
-    before = len(tokens) + 1
-    while len(tokens) < before:
-        before, width = len(tokens), 1
-        # The longer the list, the shorter the blocks that are looked for: the work is bounded.
-        while width <= min(len(tokens) // 2, max(_WORK // len(tokens), 16)):
-            tokens = list(_fold_blocks(tokens, width))
-            width += 1
+    tokens: list[Folded] = list(instructions)
+    width = 1
+    # The longer the list, the shorter the blocks that are looked for: the work is bounded.
+    while width <= min(len(tokens) // 2, max(_WORK // max(len(tokens), 1), 16)):
+        folded = list(_fold_blocks(tokens, width))
+        # A fold makes new neighbours equal at smaller widths only if it shortened the list.
+        width = 1 if len(folded) < len(tokens) and width > 1 else width + 1
+        tokens = folded
     return tuple(tokens)
 
 

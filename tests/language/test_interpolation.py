@@ -121,17 +121,17 @@ def test_a_chain_of_any_length_is_refused_and_not_followed():
     ],
 )  # fmt: skip
 def test_references_do_not_blow_a_graph_up(block: str):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(GraphError, match="references make this graph's text too long"):
         variables(block)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_many_unknown_references_are_refused_quickly():
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(GraphError, match="more faults"):
         variables("\n".join(f"a{i}: ${{vars.b{i}}}" for i in range(5000)))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 ENVIRONMENT = [

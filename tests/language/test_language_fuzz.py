@@ -162,12 +162,12 @@ def test_a_graph_with_a_part_replaced_gives_a_spec_or_located_errors(data: st.Da
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=30) | st.text("+~abc.=[]0{}$:!&* engine.seed", max_size=30))
 def test_any_override_gives_a_spec_or_an_error(text: str):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         loads(GRAPH, overrides=[text])
     except GraphError as error:
         assert str(error)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @settings(max_examples=150, deadline=None)

@@ -130,19 +130,19 @@ BOMBS = [
 
 @pytest.mark.parametrize(("text", "message"), [b[1:] for b in BOMBS], ids=[b[0] for b in BOMBS])
 def test_bombs_are_refused_before_they_go_off(text: str, message: str):
-    start = time.perf_counter()
+    start = time.process_time()
     (complaint,) = complaints(text)
     assert message in complaint
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 def test_many_faults_are_counted_rather_than_shown():
     keys = "".join(f"key{i}: 1\n" for i in range(20_000))
-    start = time.perf_counter()
+    start = time.process_time()
     found = complaints(GRAPH + keys)
     assert len(found) == 101
     assert found[-1] == "and 19900 more faults"
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_near_names_are_sought_only_for_faults_that_are_shown(monkeypatch: pytest.MonkeyPatch):
