@@ -19,7 +19,7 @@ from mlograph.hypergradients.sweep import hypergradient
 from mlograph.linear import Solution, Status
 from mlograph.meter import Meter
 from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update, Visit
-from mlograph.problem import Evaluation, Problem, clipped, gradients
+from mlograph.problem import Evaluation, Problem, clipped, gradients_by_owner
 from mlograph.recording import Recording, detached
 from mlograph.trees import Vector
 
@@ -160,13 +160,7 @@ class Executor:
         for name in self._visited(problem.name):
             if name in problem.others:
                 wanted[name] = problem.others[name].params
-        keys = [(owner, name) for owner, params in wanted.items() for name in params]
-        flat = {str(i): wanted[owner][name] for i, (owner, name) in enumerate(keys)}
-        found = gradients(loss, flat)
-        direct: dict[str, Vector] = {owner: {} for owner in wanted}
-        for index, (owner, name) in enumerate(keys):
-            if str(index) in found:
-                direct[owner][name] = found[str(index)]
+        direct = gradients_by_owner(loss, wanted)
         if problem.scaler is not None:
             direct = {owner: trees.scale(scale, vector) for owner, vector in direct.items()}
         return direct.pop(problem.name), direct

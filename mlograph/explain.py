@@ -7,15 +7,13 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from mlograph.graph import ProblemGraph, env_batches
-from mlograph.plan import EnvStep, Instruction, Plan, Repeat, Sweep, Visit, fold
+from mlograph.plan import EnvStep, Folded, Instruction, Plan, Repeat, Sweep, Visit, fold
 from mlograph.terminal import printable_line
 from mlograph.wording import approximations, is_answering, method_text, role, short_name
 
 WIDTH = 96
 _INDENT = 13
 _MOST_LINES = 60
-
-_Folded = Instruction | Repeat
 
 
 def explain(graph: ProblemGraph, plan: Plan) -> str:
@@ -136,7 +134,7 @@ def _instructions(label: str, instructions: tuple[Instruction, ...]) -> Iterator
     yield from _labelled(label, lines)
 
 
-def _laid_out(body: Iterable[_Folded], width: int) -> Iterator[str]:
+def _laid_out(body: Iterable[Folded], width: int) -> Iterator[str]:
     """Folded instructions in lines of at most `width`, a block that is too long indented."""
     line = ""
     items = list(body)

@@ -255,7 +255,7 @@ def _cycle_faults(graph: ProblemGraph) -> Iterator[Fault]:
         return
     trail = " -> ".join([*(edge[0] for edge in cycle), cycle[0][0]])
     yield Fault(
-        _edge_path(graph.spec, "l2u", *cycle[-1][:2]),
+        edge_path(graph, "l2u", *cycle[-1][:2]),
         f"the l2u edges close a cycle: {trail}",
         "a problem cannot lie below itself; was one of them meant as u2l?",
     )
@@ -270,7 +270,7 @@ def _return_faults(graph: ProblemGraph) -> Iterator[Fault]:
         answering = whole.subgraph(set(whole) - graph.above(upper))
         if lower not in answering or not nx.has_path(answering, lower, upper):
             yield Fault(
-                _edge_path(graph.spec, "u2l", upper, lower),
+                edge_path(graph, "u2l", upper, lower),
                 f"no hypergradient could return from '{lower}' to '{upper}': "
                 "the edge could never have an effect",
                 f"add 'l2u: {lower} -> {upper}', or a chain of l2u edges",
@@ -326,18 +326,14 @@ def _counted_faults(graph: ProblemGraph) -> Iterator[Fault]:
         )
 
 
-def _edge_path(spec: GraphSpec, kind: str, source: str, target: str) -> tuple[str | int, ...]:
+def edge_path(graph: ProblemGraph, kind: str, source: str, target: str) -> tuple[str | int, ...]:
+    """Where an edge stands in the spec."""
     index = next(
         index
-        for index, edge in enumerate(spec.edges)
+        for index, edge in enumerate(graph.spec.edges)
         if (edge.kind, edge.source, edge.target) == (kind, source, target)
     )
     return ("edges", index, kind)
-
-
-def edge_path(graph: ProblemGraph, kind: str, source: str, target: str) -> tuple[str | int, ...]:
-    """Where an edge stands in the spec."""
-    return _edge_path(graph.spec, kind, source, target)
 
 
 def _names(names: Iterator[str] | frozenset[str] | set[str] | tuple[str, ...]) -> str:

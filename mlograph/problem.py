@@ -260,6 +260,21 @@ def gradients(
     return {name: g for name, g in zip(params, found, strict=True) if g is not None}
 
 
+def gradients_by_owner(
+    loss: Tensor, params: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, Vector]:
+    """∂loss/∂params of several problems in one backward pass, by problem and then by name."""
+    flat = {(owner, name): p for owner, named in params.items() for name, p in named.items()}
+    by_owner: dict[str, Vector] = {owner: {} for owner in params}
+    if not loss.requires_grad:
+        return by_owner
+    found = torch.autograd.grad(loss, list(flat.values()), allow_unused=True)
+    for (owner, name), gradient in zip(flat, found, strict=True):
+        if gradient is not None:
+            by_owner[owner][name] = gradient
+    return by_owner
+
+
 def filled(vector: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Vector:
     """`vector` with zeros for the names of `like` that it lacks."""
     return {

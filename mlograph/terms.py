@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 from mlograph.components import check_arguments, parameters_of
 from mlograph.errors import Fault, GraphError, did_you_mean
 from mlograph.errors import Path as SpecPath
-from mlograph.graph import ProblemGraph
+from mlograph.graph import ProblemGraph, edge_path
 from mlograph.problem import Term
 from mlograph.views import View
 
@@ -86,13 +86,8 @@ def read_faults(
                     "add a term such as mlograph.losses.proximal, or use 'unroll'",
                 )
             continue
-        index = next(
-            i
-            for i, edge in enumerate(graph.spec.edges)
-            if (edge.kind, edge.source, edge.target) == (kind, other, name)
-        )
         yield Fault(
-            ("edges", index, kind),
+            edge_path(graph, kind, other, name),
             f"the loss of '{name}' does not read '{other}'",
             f"give the loss an argument '{other}', or remove the edge",
         )

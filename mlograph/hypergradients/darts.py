@@ -8,7 +8,7 @@ from typing import final
 from mlograph import trees
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
-from mlograph.problem import gradients
+from mlograph.problem import gradients_by_owner
 from mlograph.trees import Vector
 
 
@@ -62,14 +62,8 @@ class Darts:
             evaluation = problem.evaluate(
                 problem.views({problem.name: view}), response.moment, terms
             )
-        joined = {(t, n): p for t in targets for n, p in self._params(response, t).items()}
-        flat = {f"{index}": tensor for index, tensor in enumerate(joined.values())}
-        found = gradients(evaluation.loss, flat)
-        sent: dict[str, Vector] = {target: {} for target in targets}
-        for index, (target, name) in enumerate(joined):
-            if f"{index}" in found:
-                sent[target][name] = found[f"{index}"]
-        return sent
+        moved = {target: self._params(response, target) for target in targets}
+        return gradients_by_owner(evaluation.loss, moved)
 
     def _params(self, response: Response, target: str) -> Vector:
         return response.problem.others[target].params
