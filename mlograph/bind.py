@@ -32,7 +32,6 @@ from mlograph.components import Imports, build, build_arguments, check_arguments
 from mlograph.envs.protocol import Env
 from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean, dotted
 from mlograph.errors import Path as SpecPath
-from mlograph.executor import Program
 from mlograph.graph import ProblemGraph
 from mlograph.language.spec import (
     Component,
@@ -45,6 +44,7 @@ from mlograph.language.spec import (
 from mlograph.model import Model
 from mlograph.plan import Plan
 from mlograph.problem import Callbacks, Problem, Term
+from mlograph.program import Program
 from mlograph.steppers import bind_learning_rate, bind_optimizer
 from mlograph.terms import bind_term, read_faults
 

@@ -4,45 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import nan
 from typing import assert_never, final
 
 import torch
 
 from mlograph import trees
-from mlograph.batches import SharedEnv
+from mlograph.adjoints import Adjoints
 from mlograph.blame import blame
 from mlograph.errors import MlographError, NumericError, UsageError
-from mlograph.hypergradients import HypergradientMethod, Response
-from mlograph.hypergradients.sweep import hypergradient
 from mlograph.linear import Solution, Status
 from mlograph.meter import Meter
-from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update, Visit
+from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update
 from mlograph.problem import Evaluation, Problem, clipped, gradients_by_owner
+from mlograph.program import Program
 from mlograph.recording import Recording, detached
 from mlograph.trees import Vector
-
-
-@dataclass(frozen=True)
-class Program:
-    """A bound graph: everything that instructions act on.
-
-    Attributes:
-        plan: the schedule.
-        problems: by name.
-        methods: the hypergradient method of every problem.
-        below: the problems below each, by l2u chains.
-        env: the shared Env, if the graph has one.
-        on_nonfinite: `stop` raises, `skip` drops the update.
-    """
-
-    plan: Plan
-    problems: Mapping[str, Problem]
-    methods: Mapping[str, HypergradientMethod]
-    below: Mapping[str, frozenset[str]]
-    env: SharedEnv | None
-    on_nonfinite: str
 
 
 @final
@@ -60,14 +36,14 @@ class Executor:
         self.meters = {name: Meter() for name in program.problems}
         self.skipped = dict.fromkeys(program.problems, 0)
         self._recordings: dict[str, Recording] = {}
-        self._guesses: dict[tuple[str, str], Vector] = {}
+        self._adjoints = Adjoints(program)
         self._poisoned: set[str] = set()
         self._told: set[tuple[str, Status]] = set()
         self.remarks: list[str] = []
         self._records = {
             name
             for name, problem in program.problems.items()
-            if problem.spec.hypergradient.method == "unroll"
+            if problem.spec.hypergradient.records
             and _is_pulled(program.plan, name, program.problems)
         }
 
@@ -97,17 +73,18 @@ class Executor:
     @contextmanager
     def aside(self, judge: str) -> Iterator[None]:
         """What runs inside leaves no trace here; loops that only `judge` pulls go unrecorded."""
-        kept = (self._records, self._recordings, self._guesses, self._poisoned)
+        kept = (self._records, self._recordings, self._poisoned)
         measured = (self.meters, self.skipped, self.remarks)
         others = self._program.problems.keys() - {judge}
         self._records = {n for n in self._records if _is_pulled(self._program.plan, n, others)}
-        self._recordings, self._guesses, self._poisoned = {}, dict(self._guesses), set()
+        self._recordings, self._poisoned = {}, set()
         self.meters = {name: Meter() for name in self.meters}
         self.skipped, self.remarks = dict(self.skipped), []
         try:
-            yield
+            with self._adjoints.aside():
+                yield
         finally:
-            self._records, self._recordings, self._guesses, self._poisoned = kept
+            self._records, self._recordings, self._poisoned = kept
             self.meters, self.skipped, self.remarks = measured
 
     def _step_env(self) -> None:
@@ -166,15 +143,14 @@ class Executor:
         return direct.pop(problem.name), direct
 
     def _total(self, problem: Problem, own: Vector, lower: Mapping[str, Vector]) -> Vector:
-        sweep = self._sweep(problem.name)
         total = own
-        if sweep is not None:
+        if self._sweep(problem.name) is not None:
             visited = {n: v for n, v in lower.items() if n in self._visited(problem.name)}
-            total = hypergradient(
-                sweep,
-                {problem.name: own, **visited},
-                lambda visit, adjoint: self._pull(problem.name, visit, adjoint),
-            )
+            direct = {problem.name: own, **visited}
+            gathered = self._adjoints.gather(problem.name, direct, self._recordings)
+            total = gathered.value
+            for name, solution in gathered.solutions:
+                self._note_solution(name, solution)
         if not total:
             name, but = problem.name, self._neglected(problem.name)
             raise UsageError(
@@ -182,25 +158,6 @@ class Executor:
                 f"directly or through a lower problem{but}"
             )
         return total
-
-    def _pull(self, upper: str, visit: Visit, adjoint: Vector) -> Mapping[str, Vector]:
-        lower = self._program.problems[visit.problem]
-        # A problem below has stepped by now; a hidden one is perhaps still to make its first step.
-        response = Response(
-            lower,
-            lower.moment or lower.next_moment(),
-            self._recordings.get(visit.problem),
-            self._guesses.get((upper, visit.problem)),
-        )
-        pulled = self._program.methods[visit.problem].pull(response, adjoint, visit.sends_to)
-        if pulled.solution is None:
-            return pulled.sent
-        self._note_solution(visit.problem, pulled.solution)
-        if pulled.solution.status is Status.NON_FINITE:
-            # The solver gave what it had before; that is no answer, and must not pass for one.
-            return {target: trees.scale(nan, vector) for target, vector in pulled.sent.items()}
-        self._guesses[upper, visit.problem] = pulled.solution.value
-        return pulled.sent
 
     def _note_solution(self, name: str, solution: Solution) -> None:
         meter = self.meters[name]

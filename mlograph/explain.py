@@ -30,7 +30,7 @@ def explain(graph: ProblemGraph, plan: Plan) -> str:
             *_instructions("prologue", plan.prologue),
             *_instructions("period", plan.period),
         ],
-        *([*_sweep(graph, sweep)] for sweep in plan.sweeps.values() if sweep.visits),
+        *([*_sweep(graph, plan, sweep)] for sweep in plan.sweeps.values() if sweep.visits),
         [*_direct_only(graph, plan), *_approximate(graph, plan)],
     ]
     return "\n\n".join("\n".join(map(printable_line, section)) for section in sections) + "\n"
@@ -153,17 +153,27 @@ def _laid_out(body: Iterable[Folded], width: int) -> Iterator[str]:
         yield line
 
 
-def _sweep(graph: ProblemGraph, sweep: Sweep) -> Iterator[str]:
+def _sweep(graph: ProblemGraph, plan: Plan, sweep: Sweep) -> Iterator[str]:
     yield f"hypergradient of {sweep.upper}"
+    visited = set[str]()
     for number, visit in enumerate(sweep.visits, start=1):
-        yield from _visit(graph, sweep, visit, number)
-    visited = {visit.problem for visit in sweep.visits}
+        answers = _answers(plan, visit)
+        visited |= {visit.problem, *answers}
+        yield from _visit(graph, sweep, visit, number, answers)
     fixed = [name for name in graph.order if name in graph.below(sweep.upper) - visited]
     if fixed:
         yield f"  held fixed: {', '.join(fixed)}"
 
 
-def _visit(graph: ProblemGraph, sweep: Sweep, visit: Visit, number: int) -> Iterator[str]:
+def _answers(plan: Plan, visit: Visit) -> tuple[str, ...]:
+    """The problems whose answers are a part of a visited problem's condition."""
+    sweep = plan.sweeps[visit.problem] if visit.total else None
+    return tuple(inner.problem for inner in sweep.visits) if sweep else ()
+
+
+def _visit(
+    graph: ProblemGraph, sweep: Sweep, visit: Visit, number: int, answers: tuple[str, ...]
+) -> Iterator[str]:
     """How the adjoint of one problem comes in, is solved for, and goes on."""
     name = visit.problem
     spec = graph.problems[name]
@@ -173,12 +183,20 @@ def _visit(graph: ProblemGraph, sweep: Sweep, visit: Visit, number: int) -> Iter
     margin = " " * len(label)
     method = spec.hypergradient
     yield f"{margin}through {name} by {method_text(method)}: {method.summary}"
+    if answers:
+        yield f"{margin}its Hessian is total: it contains how {', '.join(answers)} answers to it"
     goals = " and ".join(
-        f"{'back' if goal == sweep.upper else 'on'} along {_edges(graph, goal, [name])}"
+        f"{'back' if goal == sweep.upper else 'on'} {_way(graph, goal, name, answers)}"
         + (" (its start too)" if method.through_start and goal == spec.start_from else "")
         for goal in visit.sends_to
     )
     yield margin + goals
+
+
+def _way(graph: ProblemGraph, goal: str, name: str, answers: tuple[str, ...]) -> str:
+    """How a problem depends on another: by an edge, or because what answers to it does."""
+    edges = _edges(graph, goal, [name])
+    return f"along {edges}" if edges else f"to {goal}, which {', '.join(answers)} answers to"
 
 
 def _edges(graph: ProblemGraph, source: str, targets: Iterable[str]) -> str:

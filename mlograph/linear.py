@@ -20,6 +20,34 @@ from mlograph.trees import Vector
 MatVec = Callable[[Vector], Vector]
 
 
+@dataclass(frozen=True)
+class System:
+    """A matrix A, known by its products.
+
+    Attributes:
+        product: x ↦ A x.
+        adjoint: x ↦ Aᵀ x.
+    """
+
+    product: MatVec
+    adjoint: MatVec
+
+    @property
+    def transposed(self) -> System:
+        """Aᵀ."""
+        return System(self.adjoint, self.product)
+
+    def damped(self, damping: float) -> System:
+        """A + damping·I."""
+        if not damping:
+            return self
+        return System(_damped(self.product, damping), _damped(self.adjoint, damping))
+
+
+def _damped(product: MatVec, damping: float) -> MatVec:
+    return lambda vector: trees.axpy(damping, vector, product(vector))
+
+
 class Status(StrEnum):
     """How a linear solve ended."""
 

@@ -73,10 +73,12 @@ class Visit:
     Attributes:
         problem: whose solution map is differentiated.
         sends_to: problems (the sweep's upper one included) that receive a contribution.
+        total: its condition is on its total gradient, through the problems of its own sweep.
     """
 
     problem: str
     sends_to: tuple[str, ...]
+    total: bool = False
 
 
 @dataclass(frozen=True)

@@ -210,10 +210,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Residual:
-    """The gradient of a problem's loss with its graph: the left side of Φ(θ, u) = 0.
+    """The left side of a problem's condition Φ(θ, u) = 0 with its graph.
 
     Attributes:
-        value: g = ∂L/∂θ; parameters that the loss never touches are left out.
+        value: Φ = dL/dθ; parameters that the loss never touches are left out.
         params: θ, the same names.
         reads: parameters of the other problems that the loss reads, by problem.
     """
@@ -222,12 +222,36 @@ class Residual:
     params: Vector
     reads: Mapping[str, Vector]
 
-    def hvp(self, vector: Vector) -> Vector:
-        """(∂²L/∂θ²) · vector, from the recorded graph."""
+    def vjp(self, vector: Vector) -> Vector:
+        """(∂Φ/∂θ)ᵀ · vector, from the recorded graph: a Hessian product where Φ is a gradient."""
         return filled(self._pull(vector, self.params), self.params)
 
+    def jvp(self, vector: Vector) -> Vector:
+        """(∂Φ/∂θ) · vector: the derivative of w ↦ (∂Φ/∂θ)ᵀ w, which is linear in w."""
+        outputs = {name: g for name, g in self.value.items() if g.requires_grad}
+        if not outputs:
+            return trees.zeros_like(self.params)
+        with torch.enable_grad():
+            w = {name: torch.zeros_like(g, requires_grad=True) for name, g in outputs.items()}
+            rows = torch.autograd.grad(
+                list(outputs.values()),
+                list(self.params.values()),
+                list(w.values()),
+                create_graph=True,
+                allow_unused=True,
+            )
+            pairs = [
+                (r, vector[n]) for n, r in zip(self.params, rows, strict=True) if r is not None
+            ]
+            product = torch.stack([(row * x).sum() for row, x in pairs]).sum()
+            found = torch.autograd.grad(
+                product, list(w.values()), retain_graph=True, allow_unused=True
+            )
+        pushed = {name: x for name, x in zip(w, found, strict=True) if x is not None}
+        return filled(pushed, self.params)
+
     def cross(self, vector: Vector, target: str) -> Vector:
-        """(∂²L/∂target∂θ)ᵀ · vector; without the parameters that g does not depend on."""
+        """(∂Φ/∂target)ᵀ · vector; without the parameters that Φ does not depend on."""
         return self._pull(vector, self.reads[target])
 
     def _pull(self, vector: Vector, wrt: Vector) -> Vector:

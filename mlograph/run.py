@@ -18,12 +18,13 @@ from mlograph.blame import blame
 from mlograph.components import Imports, build
 from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean
 from mlograph.errors import Path as SpecPath
-from mlograph.executor import Executor, Program
+from mlograph.executor import Executor
 from mlograph.graph import ProblemGraph
 from mlograph.language.spec import Component, EarlyStoppingSpec, EngineSpec
 from mlograph.loggers import LOGGERS
 from mlograph.loggers.protocol import Logger, Record
 from mlograph.plan import Plan, Step, Update
+from mlograph.program import Program
 from mlograph.randomness import seed_everything
 from mlograph.result import RunResult
 from mlograph.state import saved

@@ -24,10 +24,9 @@ from mlograph.plan import (
     Rate,
     Start,
     Step,
-    Sweep,
     Update,
-    Visit,
 )
+from mlograph.sweeps import sweeps
 
 LONGEST_PERIOD = 1_000_000
 
@@ -48,7 +47,7 @@ def schedule(graph: ProblemGraph) -> Plan:
         prologue=tuple(_warmup(graph, passes)),
         period=period,
         rates=rates,
-        sweeps={name: sweep(graph, name) for name in graph.order if graph.lowers(name)},
+        sweeps=sweeps(graph),
         counted=graph.counted,
         steps=graph.spec.engine.steps,
         inner=_inner(graph),
@@ -271,66 +270,3 @@ def _warmup(graph: ProblemGraph, passes: Mapping[str, int]) -> Iterator[Instruct
         if spec.warmup_steps:
             layout = _Layout(graph, graph.below(name) | {name})
             yield from layout.run([name], {name: spec.warmup_steps * spec.gradient_accumulation})
-
-
-def sweep(graph: ProblemGraph, upper: str) -> Sweep:
-    """The order in which the hypergradient of `upper` visits the problems that answer to it.
-
-    These are the problems below `upper`, and hidden ones: problems that `upper` moves and that
-    move a problem below it, without an l2u chain of their own to it. Whoever reads a problem is
-    visited before it.
-    """
-    below = graph.below(upper)
-    visited = [name for name in reversed(graph.order) if name in below]
-    visited = _readers_first(graph, visited + _hidden(graph, upper, visited))
-    place = {name: index for index, name in enumerate(visited)}
-    sends: dict[str, tuple[str, ...]] = {}
-    useful = {upper}
-    for name in reversed(visited):
-        later = [x for x in graph.reads(name) & useful if place.get(x, len(place)) > place[name]]
-        sends[name] = tuple(sorted(later, key=lambda x: place.get(x, len(place))))
-        if sends[name]:
-            useful.add(name)
-    visits = tuple(Visit(name, sends[name]) for name in visited if sends[name])
-    return Sweep(upper, visits, tuple(_approximations(graph, visits)))
-
-
-def _hidden(graph: ProblemGraph, upper: str, below: list[str]) -> list[str]:
-    """Problems reached by reading on from those below."""
-    known = graph.above(upper) | {upper, *below}
-    found: set[str] = set()
-    queue = list(below)
-    for name in queue:
-        new = graph.reads(name) - known - found
-        found |= new
-        queue += new
-    return _readers_first(graph, [name for name in reversed(graph.order) if name in found])
-
-
-def _readers_first(graph: ProblemGraph, names: list[str]) -> list[str]:
-    """`names` with each after those that read it; those that read in a circle stay as they are."""
-    place = {name: index for index, name in enumerate(names)}
-    reads = [(name, read) for name in names for read in graph.reads(name) if read in place]
-    if all(place[name] < place[read] for name, read in reads):
-        return names
-    net: nx.DiGraph[str] = nx.DiGraph(reads)
-    net.add_nodes_from(names)
-    circles = nx.condensation(net)
-    members = {
-        number: sorted(part, key=place.__getitem__)
-        for number, part in circles.nodes(data="members")
-    }
-    order = nx.lexicographical_topological_sort(
-        circles, key=lambda number: place[members[number][0]]
-    )
-    return [name for number in order for name in members[number]]
-
-
-def _approximations(graph: ProblemGraph, visits: Iterable[Visit]) -> Iterator[str]:
-    for visit in visits:
-        nested = graph.nested_lowers(visit.problem)
-        if nested:
-            yield (
-                f"partial curvature of '{visit.problem}': how {', '.join(nested)} "
-                f"answers to '{visit.problem}' is left out of its Hessian"
-            )

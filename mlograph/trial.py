@@ -14,8 +14,9 @@ from torch.utils import _pytree as pytree
 from mlograph.batches import moved
 from mlograph.envs.protocol import Env
 from mlograph.errors import UsageError
-from mlograph.executor import Executor, Program
+from mlograph.executor import Executor
 from mlograph.problem import Evaluation, Moment, Problem
+from mlograph.program import Program
 from mlograph.randomness import TorchRandomState, untouched
 from mlograph.state import preserved
 

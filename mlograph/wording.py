@@ -8,15 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlograph.graph import ProblemGraph
-from mlograph.language.methods import (
-    ConjugateGradient,
-    Darts,
-    Exact,
-    FirstOrder,
-    Method,
-    Neumann,
-    Unroll,
-)
+from mlograph.language.methods import Implicit, Method, Unroll
 from mlograph.language.spec import Component, Copy, Live
 from mlograph.plan import Plan
 from mlograph.terminal import printable_line
@@ -66,8 +58,13 @@ def method_text(method: Method) -> str:
         for name, value in method.model_dump(exclude={"method"}).items()
         if name in given or (isinstance(value, int) and not isinstance(value, bool))
     ]
-    name = str(method.model_dump()["method"])
+    name = method_name(method)
     return f"{name} ({', '.join(options)})" if options else name
+
+
+def method_name(method: Method) -> str:
+    """The name that a graph file gives a method."""
+    return str(method.model_dump()["method"])
 
 
 def _value(value: object) -> str:
@@ -81,13 +78,6 @@ def is_answering(plan: Plan, name: str) -> bool:
     return any(visit.problem == name for sweep in plan.sweeps.values() for visit in sweep.visits)
 
 
-# Methods that leave something out even where every solver converges.
-_BY_NATURE: dict[type[Method], str] = {
-    Darts: "the identity stands for the inverse Hessian",
-    FirstOrder: "the solution is taken to move with its loop's start, and with nothing else",
-}
-
-
 def approximations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     """In words, everything that the hypergradients of a plan leave out."""
     uppers: dict[str, list[str]] = {}
@@ -97,9 +87,8 @@ def approximations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     for text, names in uppers.items():
         yield f"hypergradient of {', '.join(names)}: {text}"
     for name, spec in graph.problems.items():
-        if type(spec.hypergradient) in _BY_NATURE and is_answering(plan, name):
-            method = method_text(spec.hypergradient)
-            yield f"{method} through {name}: {_BY_NATURE[type(spec.hypergradient)]}"
+        if spec.hypergradient.neglects and is_answering(plan, name):
+            yield f"{method_text(spec.hypergradient)} through {name}: {spec.hypergradient.neglects}"
         yield from _by_option(graph, plan, name)
         if _forgets(graph, plan, name):
             yield f"unroll through {name}: what its earlier loops owe to their uppers is left out"
@@ -109,12 +98,13 @@ def _by_option(graph: ProblemGraph, plan: Plan, name: str) -> Iterator[str]:
     """What an implicit method leaves out because of how it or its problem is set up."""
     problem = graph.problems[name]
     method = problem.hypergradient
-    if not isinstance(method, Exact | ConjugateGradient | Neumann) or not is_answering(plan, name):
+    if not isinstance(method, Implicit) or not is_answering(plan, name):
         return
+    kind = method_name(method)
     if method.damping:
-        yield f"{method.method} through {name}: damping {method.damping:g} is added to the Hessian"
+        yield f"{kind} through {name}: damping {method.damping:g} is added to the Hessian"
     if problem.gradient_accumulation > 1 and problem.data is not None:
-        yield f"{method.method} through {name}: the Hessian is that of the last batch of an update"
+        yield f"{kind} through {name}: the Hessian is that of the last batch of an update"
 
 
 def _forgets(graph: ProblemGraph, plan: Plan, name: str) -> bool:
@@ -128,7 +118,7 @@ def is_approximate(graph: ProblemGraph, plan: Plan, name: str) -> bool:
     """Whether something is left out where a hypergradient flows through a problem."""
     if not is_answering(plan, name):
         return False
-    by_method = type(graph.problems[name].hypergradient) in _BY_NATURE
+    by_method = bool(graph.problems[name].hypergradient.neglects)
     by_option = any(_by_option(graph, plan, name))
     return (by_method or by_option or _forgets(graph, plan, name)) or (
         bool(graph.nested_lowers(name))

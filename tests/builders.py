@@ -14,7 +14,7 @@ from mlograph import Graph
 from mlograph.bind import bind
 from mlograph.components import Imports
 from mlograph.errors import GraphError, MlographError
-from mlograph.executor import Program
+from mlograph.program import Program
 from mlograph.result import RunResult
 
 Batch = tuple[Tensor, Tensor]

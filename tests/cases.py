@@ -18,8 +18,10 @@ from torch.nn import functional as F
 from mlograph import Graph
 from mlograph.bind import bind
 from mlograph.components import Imports
-from mlograph.executor import Executor, Program
+from mlograph.executor import Executor
+from mlograph.language.methods import METHODS
 from mlograph.plan import Backward, Step
+from mlograph.program import Program
 
 # What stands for H⁻¹ v, as a function of the dense H and of v.
 Inverse = Callable[[Tensor, Tensor], Tensor]
@@ -104,7 +106,8 @@ class Case:
         losses: by problem; arguments are named like problems.
         edges: such as "u2l: outer -> inner".
         closed_form: the hypergradient, for a given inverse.
-        nested: a lower problem constrains another one, so its Hessian is only a part of the truth.
+        nested: a lower problem constrains another one.
+        partial: the closed form is that of partial curvature, which is asked for.
     """
 
     name: str
@@ -114,9 +117,12 @@ class Case:
     edges: tuple[str, ...]
     closed_form: Callable[[Inverse], Tensor]
     nested: bool = False
+    partial: bool = False
 
     def graph(self, method: Any = "exact", unroll_steps: int = 1) -> Graph:
         """The graph, with the same method for every problem."""
+        if self.partial:
+            method = partially(method)
         sources = {edge.split()[1] for edge in self.edges if edge.startswith("l2u")}
         return Graph(
             problems={
@@ -137,6 +143,13 @@ class Case:
     def hypergradient(self, method: Any) -> Tensor:
         """As `method` finds it, the lower problems standing still."""
         return at_rest(bound(self.graph(method)), self.upper)
+
+
+def partially(method: Any) -> Any:
+    """The method with partial curvature, if it knows of curvature at all."""
+    given = {"method": method} if isinstance(method, str) else dict(method)
+    knows = "curvature" in METHODS[given["method"]].model_fields
+    return given | {"curvature": "partial"} if knows else given
 
 
 def bound(graph: Graph) -> Program:
@@ -350,8 +363,11 @@ def diamond() -> Case:
     )
 
 
-def hidden_path() -> Case:
-    """k moves m, m moves j, and j stands in the losses of both: no l2u chain leads from m to k."""
+def hidden_path(*, partial: bool) -> Case:
+    """k moves m, m moves j, and j stands in the losses of both: no l2u chain leads from m to k.
+
+    The loss of m is linear in j, so that its total Hessian is C as well.
+    """
     A, B = positive(4, seed=1), numbers(4, 5, seed=2)
     C, E, f = positive(5, seed=3), numbers(5, 3, seed=4), numbers(4, seed=5)
     t, k_point = numbers(4, seed=6), numbers(3, seed=7)
@@ -368,22 +384,26 @@ def hidden_path() -> Case:
         return 0.5 * (j() - t).square().sum() + 0.5 * k().square().sum()
 
     return Case(
-        "hidden path",
+        "hidden path, partial" if partial else "hidden path",
         "k",
         {"k": k_point, "m": m_point, "j": j_point},
         {"k": k_loss, "m": m_loss, "j": j_loss},
         ("u2l: k -> m", "u2l: m -> j", "l2u: j -> m", "l2u: j -> k"),
         lambda solve: k_point + E.T @ solve(C, B.T @ solve(A, j_point - t)),
         nested=True,
+        partial=partial,
     )
 
 
-def nested() -> Case:
-    """The chain, and the middle moves the leaf as well: partial curvature leaves that out."""
+def nested(*, partial: bool) -> Case:
+    """The chain, and the middle moves the leaf as well.
+
+    The Hessian of the middle's total loss ½yᵀCy − yᵀE A⁻¹(Bu + Gy) is C − E A⁻¹G − (E A⁻¹G)ᵀ;
+    partial curvature takes C.
+    """
     A, B, G = positive(4, seed=1), numbers(4, 3, seed=2), 0.3 * numbers(4, 5, seed=9)
     C, E = positive(5, seed=3), numbers(5, 4, seed=4)
     t, u = numbers(5, seed=5), numbers(3, seed=6)
-    # x = A⁻¹(Bu + Gy), and the middle's total gradient Cy − Ex − Gᵀ A⁻¹ Eᵀ y is zero.
     y = inverse(C - E @ inverse(A, G) - inverse(A, G).T @ E.T, E @ inverse(A, B @ u))
     x = inverse(A, B @ u + G @ y)
 
@@ -396,8 +416,13 @@ def nested() -> Case:
     def top_loss(middle: Any, top: Any) -> Tensor:
         return 0.5 * (middle() - t).square().sum() + 0.5 * top().square().sum()
 
+    def closed_form(solve: Inverse) -> Tensor:
+        answers = torch.stack([solve(A, column) for column in G.T], dim=1)
+        H = C if partial else C - E @ answers - answers.T @ E.T
+        return u + B.T @ solve(A, E.T @ solve(H, y - t))
+
     return Case(
-        "nested",
+        "nested, partial" if partial else "nested",
         "top",
         {"top": u, "middle": y, "leaf": x},
         {"top": top_loss, "middle": middle_loss, "leaf": leaf_loss},
@@ -407,8 +432,9 @@ def nested() -> Case:
             "l2u: leaf -> middle",
             "l2u: middle -> top",
         ),
-        lambda solve: u + B.T @ solve(A, E.T @ solve(C, y - t)),
+        closed_form,
         nested=True,
+        partial=partial,
     )
 
 
@@ -418,8 +444,10 @@ CASES = (
     Logistic().case(),
     chain(),
     diamond(),
-    hidden_path(),
-    nested(),
+    hidden_path(partial=False),
+    hidden_path(partial=True),
+    nested(partial=False),
+    nested(partial=True),
 )
 
 

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from mlograph.errors import NumericError, UsageError
-from mlograph.executor import Executor, Program
+from mlograph.executor import Executor
 from mlograph.losses import proximal
 from mlograph.problem import Problem
+from mlograph.program import Program
 from mlograph.state import preserved
 from mlograph.views import View
 

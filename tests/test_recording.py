@@ -11,8 +11,9 @@ from cases import Maml, Point, bound, numbers, parameters, quadratic, relative_e
 from torch import Tensor, nn
 
 from mlograph import Graph
-from mlograph.executor import Executor, Program
+from mlograph.executor import Executor
 from mlograph.plan import Step
+from mlograph.program import Program
 from mlograph.recording import Recording
 
 X, Y = numbers(6, 3, seed=1), numbers(6, seed=2)

@@ -11,8 +11,9 @@ import torch
 from builders import Batches, bound, graph, points, problem
 from torch import Tensor, nn
 
-from mlograph.executor import Executor, Program
+from mlograph.executor import Executor
 from mlograph.problem import Problem
+from mlograph.program import Program
 from mlograph.state import capture, preserved, restore, saved
 from mlograph.views import View
 

@@ -30,10 +30,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from mlograph import Graph
 from mlograph.components import Imports, build
 from mlograph.envs import SineEnv
-from mlograph.executor import Executor, Program
+from mlograph.executor import Executor
 from mlograph.language.spec import Component
 from mlograph.losses import proximal
 from mlograph.problem import Problem
+from mlograph.program import Program
 from mlograph.trial import Trial
 from mlograph.validation import Adaptation, Evaluate
 from mlograph.views import View

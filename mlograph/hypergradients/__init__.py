@@ -9,11 +9,12 @@ from mlograph.hypergradients.cg import ConjugateGradient
 from mlograph.hypergradients.darts import Darts
 from mlograph.hypergradients.exact import Exact
 from mlograph.hypergradients.first_order import FirstOrder
+from mlograph.hypergradients.implicit import Implicit
 from mlograph.hypergradients.neumann import Neumann
 from mlograph.hypergradients.protocol import HypergradientMethod, Pulled, Response
 from mlograph.hypergradients.unroll import Unroll
 
-__all__ = ["METHODS", "HypergradientMethod", "Pulled", "Response"]
+__all__ = ["METHODS", "HypergradientMethod", "Implicit", "Pulled", "Response"]
 
 # The names and the options are those of `language.methods.METHODS`.
 METHODS: Mapping[str, Callable[[Any], HypergradientMethod]] = {

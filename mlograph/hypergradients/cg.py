@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import final
 
 from mlograph import linear
-from mlograph.hypergradients.implicit import implicit_pull
-from mlograph.hypergradients.protocol import Pulled, Response
+from mlograph.hypergradients.implicit import Implicit
 from mlograph.language import methods
+from mlograph.linear import Solution, System
 from mlograph.trees import Vector
 
 
 @final
 @dataclass(frozen=True)
-class ConjugateGradient:
+class ConjugateGradient(Implicit):
     """(H + damping·I) w = v by at most `iterations` steps of conjugate gradients.
 
     One HVP an iteration, and one more with a warm start. H must be positive definite for the
@@ -25,11 +24,11 @@ class ConjugateGradient:
 
     options: methods.ConjugateGradient
 
-    def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
-        solve = partial(
-            linear.cg,
+    def solve(self, system: System, adjoint: Vector, guess: Vector | None = None) -> Solution:
+        return linear.cg(
+            system.damped(self.options.damping).product,
+            adjoint,
             iterations=self.options.iterations,
             tol=self.options.tol,
-            start=response.guess if self.options.warm_start else None,
+            start=guess if self.options.warm_start else None,
         )
-        return implicit_pull(response, adjoint, targets, solve, self.options.damping)

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import final
 
 from mlograph import linear
-from mlograph.hypergradients.implicit import implicit_pull
-from mlograph.hypergradients.protocol import Pulled, Response
+from mlograph.hypergradients.implicit import Implicit
 from mlograph.language import methods
+from mlograph.linear import Solution, System
 from mlograph.trees import Vector
 
 
 @final
 @dataclass(frozen=True)
-class Exact:
+class Exact(Implicit):
     """w = (H + damping·I)⁻¹ v with H written out: p HVPs, O(p²) memory, O(p³) time."""
 
     options: methods.Exact
 
-    def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
-        return implicit_pull(response, adjoint, targets, linear.dense, self.options.damping)
+    def solve(self, system: System, adjoint: Vector, guess: Vector | None = None) -> Solution:
+        return linear.dense(system.damped(self.options.damping).product, adjoint)

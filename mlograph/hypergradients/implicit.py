@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
 from mlograph import trees
 from mlograph.hypergradients.protocol import Pulled, Response
-from mlograph.linear import MatVec, Solution
+from mlograph.linear import Solution, System
 from mlograph.problem import filled
 from mlograph.trees import Vector
 
-Solver = Callable[[MatVec, Vector], Solution]
 
+class Implicit(ABC):
+    """−(∂Φ/∂target)ᵀ w with (∂Φ/∂θ)ᵀ w = adjoint, from Φ(θ, u) = 0 at the solution.
 
-def implicit_pull(
-    response: Response,
-    adjoint: Vector,
-    targets: tuple[str, ...],
-    solve: Solver,
-    damping: float,
-) -> Pulled:
-    """−(∂²L/∂target∂θ)ᵀ w with (H + damping·I) w = adjoint, from ∂L/∂θ = 0 at the solution.
-
-    The gradient is recorded once and serves every Hessian and cross product. Parameters that the
+    The solver is what differs. Φ is recorded once and serves every product. Parameters that the
     loss never touches have no condition to satisfy and are left out.
     """
-    residual = response.problem.residual(response.moment)
-    if not residual.params:
-        return Pulled({target: {} for target in targets})
 
-    def matvec(vector: Vector) -> Vector:
-        product = residual.hvp(vector)
-        return trees.axpy(damping, vector, product) if damping else product
+    @abstractmethod
+    def solve(self, system: System, adjoint: Vector, guess: Vector | None = None) -> Solution:
+        """w with A w = adjoint, for A = (∂Φ/∂θ)ᵀ; `guess` is the last such w, if there was one."""
 
-    solution = solve(matvec, filled(_restricted(adjoint, residual.params), residual.params))
-    sent = {target: trees.scale(-1.0, residual.cross(solution.value, target)) for target in targets}
-    return Pulled(sent, solution)
-
-
-def _restricted(vector: Vector, like: Vector) -> Vector:
-    return {name: tensor for name, tensor in vector.items() if name in like}
+    def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
+        residual = response.residual()
+        if not residual.params:
+            return Pulled({target: {} for target in targets})
+        known = {name: x for name, x in adjoint.items() if name in residual.params}
+        system = System(residual.vjp, residual.jvp)
+        solution = self.solve(system, filled(known, residual.params), response.guess)
+        sent = {t: trees.scale(-1.0, residual.cross(solution.value, t)) for t in targets}
+        return Pulled(sent, solution)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import final
 
 from mlograph import linear
-from mlograph.hypergradients.implicit import implicit_pull
-from mlograph.hypergradients.protocol import Pulled, Response
+from mlograph.hypergradients.implicit import Implicit
 from mlograph.language import methods
+from mlograph.linear import Solution, System
 from mlograph.trees import Vector
 
 
 @final
 @dataclass(frozen=True)
-class Neumann:
+class Neumann(Implicit):
     """w = α Σ_{k=0..K} (I − α(H + damping·I))^k v: K HVPs. Lorraine et al. (2020).
 
     Equals K+1 steps of gradient descent on the linear system, and, for α the inner learning
@@ -24,8 +23,10 @@ class Neumann:
 
     options: methods.Neumann
 
-    def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
-        solve = partial(
-            linear.neumann, iterations=self.options.iterations, alpha=self.options.alpha
+    def solve(self, system: System, adjoint: Vector, guess: Vector | None = None) -> Solution:
+        return linear.neumann(
+            system.damped(self.options.damping).product,
+            adjoint,
+            iterations=self.options.iterations,
+            alpha=self.options.alpha,
         )
-        return implicit_pull(response, adjoint, targets, solve, self.options.damping)

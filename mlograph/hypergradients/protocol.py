@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from mlograph.linear import Solution
-from mlograph.problem import Moment, Problem
+from mlograph.problem import Moment, Problem, Residual
 from mlograph.recording import Recording
 from mlograph.trees import Vector
 
@@ -19,12 +19,14 @@ class Response:
     Attributes:
         problem: the lower problem, at its solution.
         moment: what its loss was evaluated on in its last step.
+        residual: its optimality condition at the solution, recorded when called for.
         recording: its inner loop, if the method asked for one.
         guess: the solution of the last linear system for the same pair, for warm starts.
     """
 
     problem: Problem
     moment: Moment
+    residual: Callable[[], Residual]
     recording: Recording | None = None
     guess: Vector | None = None
 

@@ -27,7 +27,10 @@ def test_as_many_iterations_as_parameters_are_exact(case: Case):
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# Few iterations are no linear map, so a Hessian that is made of such solves has no closed form.
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.partial or not c.nested], ids=lambda case: case.name
+)
 def test_fewer_are_the_best_of_the_krylov_space(case: Case, iterations: int):
     found = case.hypergradient({"method": "cg", "iterations": iterations})
     assert relative_error(found, case.closed_form(krylov(iterations))) < 1e-10

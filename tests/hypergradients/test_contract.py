@@ -49,12 +49,15 @@ each_method = pytest.mark.parametrize("name", METHODS)
 
 
 def applicable() -> list[Any]:
-    """A nested problem's loop moves by what unrolling finds for it, so it is never at rest."""
+    """A nested problem's loop moves by what unrolling finds for it, so it is never at rest.
+
+    A few iterations of cg are no linear map, so a Hessian made of them has no closed form.
+    """
     return [
         pytest.param(case, name, id=f"{name}-{case.name}")
         for name in REFERENCES
         for case in CASES
-        if name != "unroll" or not case.nested
+        if not case.nested or (name != "unroll" and (name != "cg" or case.partial))
     ]
 
 

@@ -76,7 +76,8 @@ def test_parameters_that_the_loss_never_touches_are_left_out():
 def test_damping_is_added_to_the_diagonal():
     program = bound(Maml(weight=0.7).graph("exact"))
     inner = program.problems["inner"]
-    response = Response(inner, inner.next_moment())
+    moment = inner.next_moment()
+    response = Response(inner, moment, lambda: inner.residual(moment))
     adjoint = {name: torch.ones_like(x) for name, x in inner.model.params.items()}
     # H of the task is A + 0.7·I, and the cross-derivative −0.7·I.
     found = METHODS["exact"](methods.Exact(damping=1e6)).pull(response, adjoint, ("outer",))

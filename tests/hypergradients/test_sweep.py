@@ -19,7 +19,6 @@ from cases import (
     diamond,
     hidden_path,
     inverse,
-    nested,
     numbers,
     parameters,
     quadratic,
@@ -35,7 +34,7 @@ from mlograph.errors import NumericError
 from mlograph.executor import Executor
 from mlograph.hypergradients.sweep import hypergradient
 from mlograph.plan import Step, Sweep, Visit
-from mlograph.scheduler import sweep
+from mlograph.sweeps import sweeps
 from mlograph.trees import Vector
 
 
@@ -75,7 +74,7 @@ def swept(found: Sweep, matrices: Any, direct: Mapping[str, Tensor]) -> tuple[Te
 def test_a_ladder_of_8_diamonds_takes_25_visits_for_its_256_paths():
     edges = ladder(8)
     problems = sorted({name for edge in edges for name in edge[5:].split(" -> ")})
-    plan = sweep(structure({"top": {}, **{n: {} for n in problems if n != "top"}}, edges), "top")
+    plan = sweeps(structure({"top": {}, **{n: {} for n in problems if n != "top"}}, edges))["top"]
     one = torch.ones(1, 1, dtype=torch.float64)
     sends = {visit.problem: visit.sends_to for visit in plan.visits}
     matrices = {(name, to): one for name, targets in sends.items() for to in targets}
@@ -89,7 +88,7 @@ def test_it_is_the_sum_over_all_paths(shape: tuple[list[str], list[str]], seed: 
     problems, edges = shape
     top = edges[-1][5:].split(" -> ")[0]
     graph = structure({name: {} for name in problems}, edges, engine={"of": top})
-    plan = sweep(graph, top)
+    plan = sweeps(graph)[top]
     # Who reads whom, and can be reached from the loss of the top.
     sends = {name: tuple(graph.reads(name)) for name in problems if name != top}
     pairs = [(name, to) for name, targets in sends.items() for to in targets]
@@ -133,7 +132,7 @@ def test_hidden_paths_are_found_wherever_they_lead(name: str, backwards: bool):
         {name for edge in edges for name in edge[5:].split(" -> ")}, reverse=backwards
     )
     graph = structure({n: {} for n in problems}, edges, engine={"of": "k"})
-    plan = sweep(graph, "k")
+    plan = sweeps(graph)["k"]
     sends = {visit.problem: visit.sends_to for visit in plan.visits}
     order = [visit.problem for visit in plan.visits]
     assert order == list(path)
@@ -143,24 +142,28 @@ def test_hidden_paths_are_found_wherever_they_lead(name: str, backwards: bool):
 
 def test_a_hidden_problem_that_has_not_stepped_yet_is_taken_as_it_stands():
     # k and m both lie on top, and k's turn comes first.
-    program = bound(hidden_path().graph())
+    program = bound(hidden_path(partial=False).graph())
     assert program.plan.period.index(Step("k")) < program.plan.period.index(Step("m"))
     executor = Executor(program)
     for instruction in program.plan.period:
         executor.execute(instruction)
-    moved = (hidden_path().points["k"] - parameters(program, "k")) / RATE
-    assert relative_error(moved, hidden_path().closed_form(inverse)) < 1e-10
+    moved = (hidden_path(partial=False).points["k"] - parameters(program, "k")) / RATE
+    assert relative_error(moved, hidden_path(partial=False).closed_form(inverse)) < 1e-10
 
 
 def test_a_problem_that_answers_to_nobody_is_not_visited():
     edges = ["u2l: top -> a", "l2u: a -> top", "l2u: b -> top"]
-    plan = sweep(structure({"top": {}, "a": {}, "b": {}}, edges), "top")
+    plan = sweeps(structure({"top": {}, "a": {}, "b": {}}, edges))["top"]
     assert plan.visits == (Visit("a", ("top",)),)
 
 
-@pytest.mark.parametrize("case", [nested(), hidden_path()], ids=lambda case: case.name)
+MOVED = {"nested, partial": ("middle", "leaf"), "hidden path, partial": ("m", "j")}
+PARTIAL = [case for case in CASES if case.partial]
+
+
+@pytest.mark.parametrize("case", PARTIAL, ids=lambda case: case.name)
 def test_partial_curvature_is_announced(case: Case):
-    lower, moved = {"nested": ("middle", "leaf"), "hidden path": ("m", "j")}[case.name]
+    lower, moved = MOVED[case.name]
     assert case.graph().plan().sweeps[case.upper].approximations == (
         f"partial curvature of '{lower}': how {moved} answers to '{lower}' is left out of its "
         "Hessian",
@@ -170,15 +173,16 @@ def test_partial_curvature_is_announced(case: Case):
 def test_partial_curvature_is_announced_for_hidden_paths_of_a_lower_problem():
     # As seen from k alone nothing is left out, but k's own condition is on its total gradient.
     edges = [*HIDDEN["two in a row"][1], "l2u: k -> top", "u2l: top -> k"]
-    graph = structure({n: {} for n in ("top", "k", "n", "m", "j")}, edges, engine={"of": "top"})
-    found = sweep(graph, "top")
+    names = ("top", "k", "n", "m", "j")
+    graph = structure({n: {"hypergradient": "darts"} for n in names}, edges, engine={"of": "top"})
+    found = sweeps(graph)["top"]
     assert [visit.problem for visit in found.visits] == ["k"]
     assert found.approximations == (
         "partial curvature of 'k': how n answers to 'k' is left out of its Hessian",
     )
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if not c.nested], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [c for c in CASES if not c.partial], ids=lambda case: case.name)
 def test_nothing_is_announced_where_nothing_is_left_out(case: Case):
     assert case.graph().plan().sweeps[case.upper].approximations == ()
 

@@ -238,7 +238,7 @@ def test_an_optimiser_that_torch_cannot_differentiate_is_refused():
 def test_a_problem_without_an_inner_loop_is_refused():
     # Nothing lies above m, so no loop of it ever begins; yet k's hypergradient goes through it.
     with pytest.raises(GraphError) as caught:
-        bound(hidden_path().graph("unroll"))
+        bound(hidden_path(partial=True).graph("unroll"))
     assert [str(fault) for fault in caught.value.faults] == [
         "problems.m.hypergradient: 'unroll' needs an inner loop to record, and nothing lies above "
         "'m' (use cg or another implicit method)"

@@ -1,0 +1,32 @@
+"""A bound graph: everything that instructions act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlograph.batches import SharedEnv
+from mlograph.hypergradients import HypergradientMethod
+from mlograph.plan import Plan
+from mlograph.problem import Problem
+
+
+@dataclass(frozen=True)
+class Program:
+    """What `bind` makes of a graph and its plan.
+
+    Attributes:
+        plan: the schedule.
+        problems: by name.
+        methods: the hypergradient method of every problem.
+        below: the problems below each, by l2u chains.
+        env: the shared Env, if the graph has one.
+        on_nonfinite: `stop` raises, `skip` drops the update.
+    """
+
+    plan: Plan
+    problems: Mapping[str, Problem]
+    methods: Mapping[str, HypergradientMethod]
+    below: Mapping[str, frozenset[str]]
+    env: SharedEnv | None
+    on_nonfinite: str
