@@ -1,0 +1,1 @@
+"""The hypergradients of several libraries, judged by closed forms."""
