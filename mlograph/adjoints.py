@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import nan
 from typing import final
 
 from mlograph import trees
 from mlograph.condition import Answer, Condition
+from mlograph.effects import Effects
 from mlograph.hypergradients import Implicit, Response
 from mlograph.hypergradients.sweep import hypergradient
-from mlograph.linear import Solution, Status
+from mlograph.linear import Solution, Status, System
+from mlograph.objective import Objective
 from mlograph.plan import Visit
 from mlograph.problem import Moment, Problem, Residual
 from mlograph.program import Program
+from mlograph.randomness import mixed
 from mlograph.recording import Recording
 from mlograph.trees import Vector
 
@@ -36,6 +39,8 @@ class Adjoints:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._guesses: dict[tuple[str, str], Vector] = {}
+        self._solutions: list[tuple[str, Solution]] = []
+        self._effects = Effects()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -55,46 +60,93 @@ class Adjoints:
         Raises:
             NumericError: a hypergradient is zero by structure.
         """
-        solutions: list[tuple[str, Solution]] = []
+        self._solutions = []
+        sweep = self._program.plan.sweeps[upper]
+        objectives = self._objectives(upper, differentiable=bool(direct.get(upper)))
 
         def pull(visit: Visit, adjoint: Vector) -> Mapping[str, Vector]:
-            response = self._response(upper, visit, recordings.get(visit.problem))
+            recording, objective = recordings.get(visit.problem), objectives.get(visit.problem)
+            response = self._response(upper, visit, recording, objective)
             method = self._program.methods[visit.problem]
+            if visit.total:
+                self._effects.check(self.condition(visit.problem, total=True))
             pulled = method.pull(response, adjoint, visit.sends_to)
+            seen = response.problem.model.params if objective else adjoint
+            sent = self._effects.real(upper, response, pulled.sent, seen, total=visit.total)
             if pulled.solution is None:
-                return pulled.sent
-            solutions.append((visit.problem, pulled.solution))
+                return sent
+            self._solutions.append((visit.problem, pulled.solution))
             if pulled.solution.status is Status.NON_FINITE:
                 # The solver gave what it had before; that is no answer, and must not pass for one.
-                return {target: trees.scale(nan, vector) for target, vector in pulled.sent.items()}
-            self._guesses[upper, visit.problem] = pulled.solution.value
-            return pulled.sent
+                return {target: trees.scale(nan, vector) for target, vector in sent.items()}
+            if pulled.solution.status is Status.DIVERGED:
+                self._guesses.pop((upper, visit.problem), None)
+            else:
+                self._guesses[upper, visit.problem] = pulled.solution.value
+            return sent
 
-        value = hypergradient(self._program.plan.sweeps[upper], direct, pull)
-        return Gathered(value, tuple(solutions))
+        value = hypergradient(sweep, direct, pull, frozenset(objectives))
+        return Gathered(value, tuple(self._solutions))
 
-    def _response(self, upper: str, visit: Visit, recording: Recording | None) -> Response:
-        problem = self._program.problems[visit.problem]
-        return Response(
-            problem=problem,
-            moment=_moment(problem),
-            residual=partial(self._residual, visit),
-            recording=recording,
-            guess=self._guesses.get((upper, visit.problem)),
-        )
-
-    def _residual(self, visit: Visit) -> Residual:
-        return self._condition(visit.problem, visit.total).residual()
-
-    def _condition(self, name: str, total: bool) -> Condition:
+    def condition(self, name: str, total: bool) -> Condition:
+        """What holds at the solution of a problem, its total gradient vanishing if `total`."""
         problem = self._program.problems[name]
         answers = []
         # What is visited last depends on nothing that is visited before it.
         for visit in reversed(self._program.plan.sweeps[name].visits if total else ()):
             method = self._program.methods[visit.problem]
             assert isinstance(method, Implicit), "total curvature is planned only where it can be"
-            answers.append(Answer(self._condition(visit.problem, visit.total), method.solve))
+            below = self.condition(visit.problem, visit.total)
+            answers.append(Answer(below, partial(self._solve, method, below.problem)))
         return Condition(problem, _moment(problem), tuple(answers))
+
+    def _objectives(self, upper: str, *, differentiable: bool) -> dict[str, Objective]:
+        """The loss of `upper` for each visit that shall evaluate it.
+
+        What autograd does not know of the loss's direct dependence on its own parameters, the last
+        of these visits finds out.
+        """
+        problem = self._program.problems[upper]
+        names = {
+            visit.problem: upper in visit.sends_to
+            for visit in self._program.plan.sweeps[upper].visits
+            if visit.problem in problem.others
+            and self._program.problems[visit.problem].spec.hypergradient.by_value
+        }
+        last = None if differentiable else next((n for n in reversed(names) if names[n]), None)
+        return {n: Objective(problem, _moment(problem), n, directly=n == last) for n in names}
+
+    def _response(
+        self,
+        upper: str,
+        visit: Visit,
+        recording: Recording | None,
+        objective: Objective | None,
+    ) -> Response:
+        problem = self._program.problems[visit.problem]
+        updates = (self._program.problems[upper].updates, problem.updates)
+        return Response(
+            problem=problem,
+            moment=_moment(problem),
+            residual=partial(self._residual, visit),
+            recording=recording,
+            guess=self._guesses.get((upper, visit.problem)),
+            objective=objective,
+            seed=mixed(self._program.seed, upper, visit.problem, *updates),
+        )
+
+    def _residual(self, visit: Visit) -> Residual:
+        return self.condition(visit.problem, visit.total).residual()
+
+    def _solve(
+        self, method: Implicit, problem: Problem, system: System, adjoint: Vector
+    ) -> Solution:
+        """One of the systems that a total condition's own derivatives take."""
+        solution = method.solve(problem, system, adjoint)
+        self._solutions.append((problem.name, solution))
+        if solution.status is Status.NON_FINITE:
+            return replace(solution, value=trees.scale(nan, solution.value))
+        return solution
 
 
 def _moment(problem: Problem) -> Moment:

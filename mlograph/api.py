@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlograph import diagrams, language
+from mlograph.checks import faults_of
 from mlograph.components import Imports
 from mlograph.declaration import Declaration
 from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean
 from mlograph.explain import explain
 from mlograph.graph import ProblemGraph
+from mlograph.language.faults import limited
 from mlograph.language.spec import GraphSpec
 from mlograph.plan import Plan
 
 if TYPE_CHECKING:
+    from mlograph.gradcheck import Report as GradcheckReport
+    from mlograph.gradcheck import Settings
     from mlograph.loggers.protocol import Logger
     from mlograph.result import RunResult
 
@@ -35,11 +39,15 @@ def load(
         allow: packages that its components may come from, besides the usual ones.
 
     Raises:
-        GraphError: everything that is wrong with the form of the file, each with its place.
-            What is wrong with its meaning is found by `Graph.check`, and by all that needs it.
+        GraphError: everything that is wrong with the file, each with its place, if its form is
+            wrong. What is only wrong with its meaning is told by `Graph.check`, and by all that
+            needs it.
     """
     overrides, allow = _texts("overrides", overrides), _texts("allow", allow)
-    loaded = language.load(path, overrides)
+    reading = language.read(path, overrides)
+    if reading.draft.faults:
+        raise GraphError(reading.source.listed(faults_of(reading.draft)))
+    loaded = reading.loaded()
     words = ["mlograph", "run", os.fspath(path), *overrides]
     words += [word for package in allow for word in ("--allow", package)]
     imports = Imports(Path(path).parent, allow)
@@ -66,7 +74,8 @@ class Graph:
         allow: packages that import paths may come from, besides the usual ones.
 
     Raises:
-        GraphError: everything that is wrong with the form of the graph.
+        GraphError: everything that is wrong with the graph, if its form is wrong. What is only
+            wrong with its meaning is told by `check`, and by all that needs it.
 
     Example:
         >>> graph = Graph(
@@ -96,7 +105,10 @@ class Graph:
         written |= {"env": env} if env is not None else {}
         written |= {"engine": dict(engine)} if engine is not None else {}
         imports = Imports(None, _texts("allow", allow))
-        self._declaration = Declaration(language.parse(written), imports)
+        draft = language.draft(written)
+        if draft.faults:
+            raise GraphError(limited(faults_of(draft)))
+        self._declaration = Declaration(draft.finished(), imports)
 
     @classmethod
     def _of(cls, declaration: Declaration) -> Graph:
@@ -131,7 +143,7 @@ class Graph:
         """What a run executes.
 
         Raises:
-            GraphError: the graph is wrong, or its rates have no solution.
+            GraphError: everything that is wrong with what the graph means.
         """
         return self._declaration.plan
 
@@ -197,6 +209,25 @@ class Graph:
             if directory is None:
                 return run(structure, plan, declaration.imports, sinks)
             return run_in_directory(declaration, Path(directory), sinks, run)
+        except GraphError as error:
+            raise declaration.located(error) from error
+
+    def gradcheck(self, settings: Settings | None = None) -> GradcheckReport:
+        """Compares its hypergradients with finite differences, and its methods with one another.
+
+        Args:
+            settings: how, as `mlograph.gradcheck.Settings`.
+
+        Raises:
+            GraphError: the graph, or a component of it, is wrong.
+            NumericError: numbers went wrong on the way to the point of the check.
+            UsageError: there is no hypergradient to check, or the settings do not fit.
+        """
+        from mlograph.gradcheck import Settings, check  # noqa: PLC0415
+
+        declaration = self._declaration
+        try:
+            return check(self.structure, self.plan(), declaration.imports, settings or Settings())
         except GraphError as error:
             raise declaration.located(error) from error
 

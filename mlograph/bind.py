@@ -18,7 +18,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from mlograph import hypergradients, optimizers
+from mlograph import hypergradients, hyperparameters, optimizers
 from mlograph.batches import (
     EnvFeed,
     Feed,
@@ -33,6 +33,7 @@ from mlograph.envs.protocol import Env
 from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean, dotted
 from mlograph.errors import Path as SpecPath
 from mlograph.graph import ProblemGraph
+from mlograph.language.methods import Forward
 from mlograph.language.spec import (
     Component,
     Copy,
@@ -46,7 +47,7 @@ from mlograph.plan import Plan
 from mlograph.problem import Callbacks, Problem, Term
 from mlograph.program import Program
 from mlograph.steppers import bind_learning_rate, bind_optimizer
-from mlograph.terms import bind_term, read_faults
+from mlograph.terms import bind_term, option_faults, read_faults
 
 
 def bind(graph: ProblemGraph, plan: Plan, imports: Imports) -> Program:
@@ -97,6 +98,7 @@ class _Binder:
             if problem is not None:
                 problems[name] = problem
         self._check_loops(plan)
+        self._check_directions(plan, models)
         if self.faults:
             raise GraphError(self.faults)
         return Program(
@@ -109,6 +111,7 @@ class _Binder:
             below={name: self.graph.below(name) for name in self.graph.problems},
             env=env,
             on_nonfinite=self.graph.spec.engine.on_nonfinite,
+            seed=self.graph.spec.engine.seed,
         )
 
     @contextmanager
@@ -166,7 +169,8 @@ class _Binder:
         device: torch.device,
     ) -> Problem | None:
         path = ("problems", name)
-        terms = self._terms(name, spec, path)
+        options = self._hyperparameters(name, spec, path)
+        terms = self._terms(name, spec, options, path)
         feed: Feed = NoFeed()
         with self._gathering((*path, "data")):
             feed = self._feed(name, spec.data, env)
@@ -179,6 +183,7 @@ class _Binder:
         with self._gathering((*path, "optimizer")):
             optimizer = bind_optimizer(spec.optimizer, model, self.imports, (*path, "optimizer"))
             self._check_unroll(name, spec, optimizer)
+            self.faults.extend(hyperparameters.faults(name, spec, optimizer))
             with self._gathering((*path, "scheduler")):
                 scheduler = (*path, "scheduler")
                 rate = bind_learning_rate(spec.scheduler, optimizer, self.imports, scheduler)
@@ -197,19 +202,34 @@ class _Binder:
             device=device,
             callbacks=callbacks,
             scaler=GradScaler(device.type) if spec.precision == "fp16" else None,
+            hyperparameters=options,
         )
 
-    def _terms(self, name: str, spec: ProblemSpec, path: SpecPath) -> tuple[Term, ...]:
+    def _terms(
+        self, name: str, spec: ProblemSpec, options: Mapping[str, Term], path: SpecPath
+    ) -> tuple[Term, ...]:
         terms = []
         for index, component in enumerate(spec.loss):
             place = (*path, "loss", index) if len(spec.loss) > 1 else (*path, "loss")
             with self._gathering(place):
-                function = self.imports.resolve(component.target, place)
-                arguments = build_arguments(component.args, self.imports, place)
-                terms.append(bind_term(function, arguments, tuple(self.graph.problems), place))
-        if len(terms) == len(spec.loss):
-            self.faults.extend(read_faults(self.graph, name, terms, (*path, "loss")))
+                terms.append(self._term(component, place))
+        if len(terms) == len(spec.loss) and options.keys() == spec.hyperparameters.given.keys():
+            self.faults.extend(read_faults(self.graph, name, terms, (*path, "loss"), options))
         return tuple(terms)
+
+    def _term(self, component: Component, path: SpecPath) -> Term:
+        function = self.imports.resolve(component.target, path)
+        arguments = build_arguments(component.args, self.imports, path)
+        return bind_term(function, arguments, tuple(self.graph.problems), path)
+
+    def _hyperparameters(self, name: str, spec: ProblemSpec, path: SpecPath) -> dict[str, Term]:
+        terms: dict[str, Term] = {}
+        for option, component in spec.hyperparameters.given.items():
+            place = (*path, "hyperparameters", option)
+            with self._gathering(place):
+                terms[option] = self._term(component, place)
+                self.faults.extend(option_faults(self.graph, name, option, terms[option], place))
+        return terms
 
     def _feed(self, name: str, data: DataSpec | None, env: SharedEnv | None) -> Feed:
         path: SpecPath = ("problems", name, "data")
@@ -279,28 +299,48 @@ class _Binder:
 
     def _check_unroll(self, name: str, spec: ProblemSpec, optimizer: Optimizer) -> None:
         path = ("problems", name)
-        if spec.hypergradient.method != "unroll" or not self.graph.uppers(name):
+        method = spec.hypergradient
+        if not self.graph.uppers(name):
             return
-        if not optimizers.is_differentiable(optimizer):
-            message = f"torch cannot differentiate a step of {_kind(optimizer)}, so no 'unroll'"
-            self.faults.append(Fault((*path, "optimizer"), message))
+        if method.through_optimizer and not optimizers.is_differentiable(optimizer):
+            message = f"torch cannot differentiate a step of {_kind(optimizer)}"
+            hint = f"'{method.method}' needs an optimiser with 'differentiable', as Adam has it"
+            self.faults.append(Fault((*path, "optimizer"), message, hint))
+        if method.records == "nothing":
+            return
         if spec.precision == "fp16":
-            message = "an fp16 inner loop cannot be unrolled"
+            message = f"'{method.method}' cannot go through an fp16 inner loop again"
             self.faults.append(Fault((*path, "precision"), message, "use bf16"))
         for hook in ("on_gradient", "after_update"):
             if hook in spec.callbacks.model_fields_set:
-                message = f"'{hook}' changes what 'unroll' could not differentiate through"
+                message = f"'{hook}' changes what '{method.method}' could not go through again"
                 self.faults.append(Fault((*path, "callbacks", hook), message))
 
     def _check_loops(self, plan: Plan) -> None:
         """What is recorded is an inner loop; a problem with nothing above it has none."""
         pulled = {visit.problem for sweep in plan.sweeps.values() for visit in sweep.visits}
         for name, spec in self.graph.problems.items():
-            recorded = spec.hypergradient.method == "unroll" and name in pulled
+            method = spec.hypergradient
+            recorded = method.records != "nothing" and name in pulled
             if recorded and not self.graph.uppers(name):
-                message = f"'unroll' needs an inner loop to record, and nothing lies above '{name}'"
-                path = ("problems", name, "hypergradient")
+                kind, path = method.method, ("problems", name, "hypergradient")
+                message = f"'{kind}' needs an inner loop to record, and nothing lies above '{name}'"
                 self.faults.append(Fault(path, message, "use cg or another implicit method"))
+
+    def _check_directions(self, plan: Plan, models: Mapping[str, Model]) -> None:
+        """Forward mode carries a derivative for each parameter of all that it sends to."""
+        goals: dict[str, set[str]] = {}
+        for visit in (visit for sweep in plan.sweeps.values() for visit in sweep.visits):
+            if isinstance(self.graph.problems[visit.problem].hypergradient, Forward):
+                goals.setdefault(visit.problem, set()).update(models.keys() & visit.sends_to)
+        for name, targets in goals.items():
+            count = sum(x.numel() for goal in targets for x in models[goal].params.values())
+            if count > Forward.LARGEST:
+                message = f"'forward' would carry {count:,} derivatives through every step of "
+                message += f"'{name}', one for each parameter of {', '.join(sorted(targets))}; "
+                message += f"at most {Forward.LARGEST:,}"
+                hint = "use 'unroll', with 'checkpoint: steps' where memory is short"
+                self.faults.append(Fault(("problems", name, "hypergradient"), message, hint))
 
 
 def _kind(value: object) -> str:

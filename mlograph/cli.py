@@ -8,14 +8,18 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 import mlograph
 from mlograph.api import Graph, load
-from mlograph.errors import Fault, GraphError, MlographError, UsageError
+from mlograph.errors import Fault, GraphError, MlographError, NumericError, UsageError
+from mlograph.language.overrides import SOURCE_NAME as OVERRIDES
 from mlograph.terminal import printable, printable_line
+
+if TYPE_CHECKING:
+    from mlograph.gradcheck import Report
 
 app = typer.Typer(
     name="mlograph",
@@ -47,11 +51,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except GraphError as error:
-        _print(str(error), sys.stderr)
-        sys.exit(error.exit_code)
     except MlographError as error:
-        _print(f"error: {error}", sys.stderr)
+        _complain(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -93,7 +94,7 @@ def check(
             _warn(graph.check())
         except MlographError as error:
             wrong = True
-            _print(str(error), sys.stderr)
+            _complain(error, file if len(files) > 1 else "")
         else:
             _print(f"{printable_line(file)}: OK, {_size(graph)}")
     if wrong:
@@ -160,6 +161,70 @@ def run(
             _print(str(result.directory / "report.html"))
 
 
+Allowed = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="PACKAGE", help="Let components come from it as well."),
+]
+Uppers = Annotated[
+    list[str] | None,
+    typer.Option("--of", metavar="PROBLEM", help="Only this upper problem; may be repeated."),
+]
+Methods = Annotated[str, typer.Option(metavar="A,B,…", help="Methods to compare; all by default.")]
+Start = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="RUN", help="Begin where a run (its directory) ended."),
+]
+Tolerance = Annotated[float, typer.Option(help="Largest relative error of the graph's own method.")]
+Directions = Annotated[int, typer.Option(help="Random directions for finite differences.")]
+Difference = Annotated[
+    float | None, typer.Option(help="Step of the differences; extrapolated by default.")
+]
+References = Annotated[
+    list[str] | None, typer.Option(metavar="KIND", help="solved or as-run; both by default.")
+]
+Precision = Annotated[str, typer.Option(help="float64, or graph for what the file says.")]
+Written = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write the report as well: .json, or plain text."),
+]
+
+
+@app.command(epilog="Example: mlograph gradcheck graphs/hpo.yaml --methods cg,neumann,unroll")
+def gradcheck(
+    graph: GraphFile,
+    overrides: Overrides = None,
+    of: Uppers = None,
+    methods: Methods = "",
+    start: Start = None,
+    tol: Tolerance = 0.01,
+    directions: Directions = 3,
+    step: Difference = None,
+    reference: References = None,
+    precision: Precision = "float64",
+    output: Written = None,
+    allow: Allowed = None,
+) -> None:
+    """Compare hypergradients with finite differences, and methods with one another.
+
+    Ends with 0 if the graph's own method agrees, with 3 if it does not.
+    """
+    from mlograph.gradcheck import Settings
+
+    loaded = load(graph, overrides or (), allow or ())
+    _warn(loaded.check())
+    settings = Settings(
+        uppers=tuple(of or ()),
+        methods=tuple(filter(None, methods.split(","))),
+        references=tuple(kind.replace("-", " ") for kind in reference or ()),
+        directions=directions,
+        step=step,
+        tol=tol,
+        precision=precision,
+        start=start,
+    )
+    _report(loaded.gradcheck(settings), output)
+
+
 @app.command(epilog="Example: mlograph schema > graph.schema.json")
 def schema() -> None:
     """Print the JSON schema of graph files, for editors."""
@@ -185,6 +250,26 @@ def new(
         _print(str(file))
 
 
+def _report(report: Report, output: Path | None) -> None:
+    from rich.console import Console
+
+    from mlograph.gradcheck import as_json, as_text, show
+
+    if output is not None:
+        text = as_json(report) if output.suffix == ".json" else as_text(report)
+        try:
+            output.write_text(text, "utf-8", "backslashreplace")
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be written: {error.strerror or error}") from error
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        show(report, console)
+    else:
+        _print(as_text(report).rstrip("\n"))
+    if not report.passed:
+        raise typer.Exit(NumericError.exit_code)
+
+
 def _print(text: str, stream: TextIO | None = None) -> None:
     # Flushed at once, so that a reader that went away is noticed here and not at exit.
     print(printable(text), file=stream or sys.stdout, flush=True)
@@ -196,6 +281,16 @@ def _print_diagram(drawing: bytes) -> None:
         raise UsageError("this format is not text: name a file with -o")
     sys.stdout.buffer.write(drawing)
     sys.stdout.buffer.flush()
+
+
+def _complain(error: MlographError, file: str = "") -> None:
+    """Shows an error; `file` is named where a fault stands in the overrides of several files."""
+    if not isinstance(error, GraphError) or error.faults[0].location is None:
+        _print(f"error: {error}", sys.stderr)
+        return
+    for fault in error.faults:
+        overridden = fault.location is not None and fault.location.file == OVERRIDES
+        _print(f"{file}: {fault}" if file and overridden else str(fault), sys.stderr)
 
 
 def _warn(faults: Iterable[Fault]) -> None:

@@ -33,6 +33,7 @@ ALLOWED = (
     "mlograph.loggers",
     "mlograph.losses",
     "mlograph.nn",
+    "mlograph.rates",
     "mlograph.validation",
     "learn2learn",
     "torchvision",

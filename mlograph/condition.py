@@ -4,7 +4,8 @@ A problem k that constrains problems below it rests where its *total* gradient v
 
     Φ_k(θ_k, u) = d/dθ_k L_k(θ_k, z(θ_k, u), u) = 0,
 
-with z the solutions of the problems that answer to it. Each such solution stands in the loss as an
+with z the solutions of the problems that answer to it; a field that its loss gives stands in the
+place of the gradient, where nothing answers. Each such solution stands in the loss as an
 autograd node whose derivative is that of the implicit function theorem, and so does the solution w
 of the linear system that this takes:
 
@@ -15,7 +16,7 @@ The derivatives are made of such nodes again, so that any depth of nesting comes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,9 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlograph import trees
+from mlograph.fields import check_answers
 from mlograph.linear import Solution, System
 from mlograph.model import Model
-from mlograph.problem import Moment, Problem, Residual, gradients
+from mlograph.problem import Moment, Problem, Residual, gradients, own_gradient
 from mlograph.trees import Vector
 
 Solve = Callable[[System, Vector], Solution]
@@ -63,6 +66,29 @@ class Condition:
         value = self.at(own, reads)
         return Residual(value, {name: own[name] for name in value}, reads)
 
+    def dead_edges(self) -> Iterator[tuple[str, str]]:
+        """(other, problem) of every edge without an effect, here or in what answers to it.
+
+        An edge has an effect if the derivatives of the problem's loss, by its own parameters or by
+        the solutions that answer to it, depend on what is read.
+        """
+        problem, answering = self.problem, {answer.name for answer in self.answers}
+        models = {problem.name: problem.model, **problem.others}
+        with self.moment.random.replayed(problem.device):
+            evaluation = problem.evaluate(problem.views(), self.moment)
+        moving = {
+            f"{name}.{key}": param
+            for name in (problem.name, *(answering & models.keys()))
+            for key, param in models[name].params.items()
+        }
+        field = {f"{problem.name}.{key}": x for key, x in (evaluation.field or {}).items()}
+        slopes = trees.merge(gradients(evaluation.loss, moving, create_graph=True), field)
+        for other in problem.others.keys() - answering:
+            if not Residual(slopes, moving, {other: models[other].params}).cross(slopes, other):
+                yield other, problem.name
+        for answer in self.answers:
+            yield from answer.condition.dead_edges()
+
     def at(self, own: Vector, reads: Mapping[str, Vector]) -> Vector:
         """Φ(own, reads) with its graph, without the parameters that the loss never touches."""
         problem = self.problem
@@ -72,8 +98,9 @@ class Condition:
         models = {problem.name: problem.model, **problem.others}
         views = {name: model.at(tensors[name]) for name, model in models.items()}
         with torch.enable_grad(), self.moment.random.replayed(problem.device):
-            loss = problem.evaluate(views, self.moment).loss
-            return gradients(loss, own, create_graph=True)
+            evaluation = problem.evaluate(views, self.moment)
+            check_answers(problem, evaluation, [answer.name for answer in self.answers])
+            return own_gradient(evaluation, own, create_graph=True)
 
 
 @dataclass(frozen=True)
@@ -165,9 +192,10 @@ class _Inverse(torch.autograd.Function):
     def backward(ctx: Any, *adjoint: Tensor) -> tuple[Tensor | None, ...]:
         answer, forwards, count = ctx.answer, ctx.forwards, ctx.count
         differentiably = torch.is_grad_enabled()
+        # From the saved tensors themselves: y must not depend on what the product is derived by.
+        y = _Inverse.apply(answer, not forwards, count, *adjoint, *ctx.saved_tensors[count:])  # type: ignore[no-untyped-call]
         saved = _aliases(ctx.saved_tensors)
         w, tensors = saved[:count], saved[count:]
-        y = _Inverse.apply(answer, not forwards, count, *adjoint, *tensors)  # type: ignore[no-untyped-call]
         residual = answer.residual(tensors)
         left, right = (y, w) if forwards else (w, y)
         with torch.enable_grad():
@@ -179,7 +207,8 @@ class _Inverse(torch.autograd.Function):
                 allow_unused=True,
             )
             pairs = zip(rows, right, strict=True)
-            product = torch.stack([(row * x).sum() for row, x in pairs if row is not None]).sum()
+            products = [(row * x).sum() for row, x in pairs if row is not None]
+            product = torch.stack(products).sum() if products else torch.zeros(())
             found: tuple[Tensor | None, ...] = (None,) * len(tensors)
             if product.requires_grad:
                 found = torch.autograd.grad(

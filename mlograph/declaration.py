@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mlograph import language
+from mlograph.checks import examine
 from mlograph.components import Imports
 from mlograph.errors import Fault, GraphError
-from mlograph.graph import ProblemGraph, build, warnings
+from mlograph.graph import ProblemGraph, warnings
+from mlograph.language.faults import limited
 from mlograph.language.source import Source
 from mlograph.language.spec import GraphSpec
 from mlograph.plan import Plan
@@ -42,22 +44,19 @@ class Declaration:
         Raises:
             GraphError: everything that is wrong with what the graph means.
         """
-        try:
-            return build(self.spec)
-        except GraphError as error:
-            raise self.located(error) from None
+        faults = examine(self.spec)
+        if faults:
+            raise self.located(GraphError(faults))
+        return ProblemGraph(self.spec)
 
     @cached_property
     def plan(self) -> Plan:
         """What a run executes.
 
         Raises:
-            GraphError: the graph is wrong, or its rates have no solution.
+            GraphError: everything that is wrong with what the graph means.
         """
-        try:
-            return schedule(self.structure)
-        except GraphError as error:
-            raise self.located(error) from None
+        return schedule(self.structure)
 
     def warnings(self) -> tuple[Fault, ...]:
         """What is allowed but seldom meant, with its place."""
@@ -72,8 +71,10 @@ class Declaration:
         return self.resolved if self.source is not None else language.dump(self.spec)
 
     def located(self, error: GraphError) -> GraphError:
-        """The same error, each fault with its place."""
-        return GraphError(map(self._locate, error.faults))
+        """The same error, each fault with its place, in the order of the text."""
+        if self.source is None:
+            return GraphError(limited(error.faults))
+        return GraphError(self.source.listed(error.faults))
 
     def _locate(self, fault: Fault) -> Fault:
         return fault if self.source is None else self.source.locate(fault)

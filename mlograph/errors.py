@@ -86,6 +86,7 @@ class NumericError(MlographError):
 
 _WIDEST_LINE = 120
 _MOST_NAMES = 1000
+_CLOSE = 0.6
 
 
 def _excerpt(text: str, index: int) -> tuple[str, str]:
@@ -111,12 +112,27 @@ def dotted(path: Path) -> str:
     return text
 
 
+def quoted(names: Iterable[str]) -> str:
+    """`'a', 'b'`: names as messages list them."""
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Those of the `known` names that `name` may be a slip for, the nearest first."""
+    names = _some(known)
+    return difflib.get_close_matches(name, names, n=len(names) or 1, cutoff=_CLOSE)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint that names the nearest of the `known` names, or lists them where they are few."""
-    names = sorted(set(itertools.islice(known, _MOST_NAMES)))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    names = _some(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=_CLOSE)
     if near:
         return f"did you mean '{near[0]}'?"
     if 0 < len(names) <= 12:
         return "known: " + ", ".join(names)
     return ""
+
+
+def _some(names: Iterable[str]) -> list[str]:
+    return sorted(set(itertools.islice(names, _MOST_NAMES)))

@@ -8,17 +8,19 @@ from typing import assert_never, final
 
 import torch
 
-from mlograph import trees
+from mlograph import hyperparameters, trees
 from mlograph.adjoints import Adjoints
 from mlograph.blame import blame
 from mlograph.errors import MlographError, NumericError, UsageError
+from mlograph.fields import check_answers, doubt
 from mlograph.linear import Solution, Status
 from mlograph.meter import Meter
-from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step, Sweep, Update
-from mlograph.problem import Evaluation, Problem, clipped, gradients_by_owner
+from mlograph.plan import Backward, EnvStep, Instruction, Start, Step, Sweep, Update
+from mlograph.problem import Evaluation, Problem, clipped, gradients_by_owner, with_field
 from mlograph.program import Program
-from mlograph.recording import Recording, detached
+from mlograph.recording import Recording
 from mlograph.trees import Vector
+from mlograph.wording import is_answering
 
 
 @final
@@ -39,13 +41,9 @@ class Executor:
         self._adjoints = Adjoints(program)
         self._poisoned: set[str] = set()
         self._told: set[tuple[str, Status]] = set()
+        self._doubted: set[str] = set()
         self.remarks: list[str] = []
-        self._records = {
-            name
-            for name, problem in program.problems.items()
-            if problem.spec.hypergradient.records
-            and _is_pulled(program.plan, name, program.problems)
-        }
+        self._records = _recorded(program, program.problems)
 
     def execute(self, instruction: Instruction) -> None:
         """Carry out one instruction.
@@ -76,7 +74,7 @@ class Executor:
         kept = (self._records, self._recordings, self._poisoned)
         measured = (self.meters, self.skipped, self.remarks)
         others = self._program.problems.keys() - {judge}
-        self._records = {n for n in self._records if _is_pulled(self._program.plan, n, others)}
+        self._records = _recorded(self._program, others)
         self._recordings, self._poisoned = {}, set()
         self.meters = {name: Meter() for name in self.meters}
         self.skipped, self.remarks = dict(self.skipped), []
@@ -98,32 +96,44 @@ class Executor:
             problem.model.copy_from(problem.others[origin])
             problem.optimizer.state.clear()
             problem.learning_rate.restart()
+            problem.began = problem.updates
         _tell(problem, "on_inner_loop_start", problem.callbacks.on_inner_loop_start)
         if problem.name in self._records:
-            self._recordings[problem.name] = Recording(problem, self._program.below[problem.name])
+            self._recordings[problem.name] = Recording(
+                problem, self._program.below[problem.name], self._records[problem.name]
+            )
 
     def _backward(self, problem: Problem) -> None:
         moment = problem.next_moment()
         recording = self._recordings.get(problem.name)
         with _blaming(f"problems.{problem.name}", RuntimeError):
             if recording is not None:
-                evaluation = problem.evaluate(recording.views(), moment)
-                own, lower = recording.differentiate(evaluation)
+                evaluation, own, lower = recording.evaluate(moment)
             else:
                 live = problem.views({problem.name: problem.model.live()})
                 evaluation = problem.evaluate(live, moment)
                 own, lower = self._differentiate(problem, evaluation)
+            self._check_field(problem, evaluation)
             gradient = self._total(problem, own, lower)
         self._note(problem, evaluation)
         if self._is_poisoned(problem, evaluation, gradient):
             return
-        share = trees.scale(1.0 / problem.spec.gradient_accumulation, gradient)
         if recording is not None:
-            recording.accumulate(share)
+            recording.accumulate(gradient)
+            return
+        share = trees.scale(1.0 / problem.spec.gradient_accumulation, gradient)
         with torch.no_grad():
-            for name, tensor in detached(share).items():
+            for name, tensor in share.items():
                 param = problem.model.params[name]
                 param.grad = tensor if param.grad is None else param.grad.add_(tensor)
+
+    def _check_field(self, problem: Problem, evaluation: Evaluation) -> None:
+        check_answers(problem, evaluation, self._visited(problem.name))
+        remark = doubt(problem, evaluation)
+        if remark and problem.name not in self._doubted:
+            self._doubted.add(problem.name)
+            if is_answering(self._program.plan, problem.name):
+                self.remarks.append(remark)
 
     def _differentiate(
         self, problem: Problem, evaluation: Evaluation
@@ -140,7 +150,7 @@ class Executor:
         direct = gradients_by_owner(loss, wanted)
         if problem.scaler is not None:
             direct = {owner: trees.scale(scale, vector) for owner, vector in direct.items()}
-        return direct.pop(problem.name), direct
+        return with_field(direct.pop(problem.name), evaluation), direct
 
     def _total(self, problem: Problem, own: Vector, lower: Mapping[str, Vector]) -> Vector:
         total = own
@@ -160,16 +170,17 @@ class Executor:
         return total
 
     def _note_solution(self, name: str, solution: Solution) -> None:
-        meter = self.meters[name]
+        meter, status = self.meters[name], solution.status
         meter.add("residual", solution.residual)
         meter.add("products", float(solution.iterations))
-        cut_short = solution.status in (Status.NEGATIVE_CURVATURE, Status.SINGULAR)
-        meter.add("cut_short", float(cut_short))
-        if cut_short and (name, solution.status) not in self._told:
-            self._told.add((name, solution.status))
+        metric = f"solves_{status.name.lower()}"
+        meter.count(metric)
+        if status in _WORDS and (name, status) not in self._told:
+            self._told.add((name, status))
+            nothing = not any(bool(x.any()) for x in solution.value.values())
+            left = "; nothing comes back through it then" if nothing else ""
             self.remarks.append(
-                f"the linear system of '{name}' met {_WORDS[solution.status]}; "
-                f"{name}.cut_short says how often"
+                f"the linear system of '{name}' {_WORDS[status]}{left}; {name}.{metric} counts them"
             )
 
     def _note(self, problem: Problem, evaluation: Evaluation) -> None:
@@ -205,10 +216,13 @@ class Executor:
             self.skipped[problem.name] += 1
             if recording is not None:
                 recording.drop()
-        elif recording is not None:
-            recording.update()
         else:
-            self._apply(problem)
+            hyperparameters.impose(problem)
+            if recording is None:
+                self._apply(problem)
+            else:
+                with _blaming(f"problems.{problem.name}.optimizer"):
+                    self.meters[problem.name].add("gradient_norm", recording.update())
         for param in params:
             param.grad = None
         problem.updates += 1
@@ -233,7 +247,7 @@ class Executor:
                 problem.scaler.step(problem.optimizer)
                 problem.scaler.update()
             else:
-                problem.optimizer.step()
+                hyperparameters.step(problem)
 
     def _sweep(self, name: str) -> Sweep | None:
         sweep = self._program.plan.sweeps.get(name)
@@ -241,35 +255,39 @@ class Executor:
 
     def _neglected(self, upper: str) -> str:
         """Lower problems whose method sends nothing back by design, in words."""
+        specs = {name: self._program.problems[name].spec for name in sorted(self._visited(upper))}
         silent = [
-            name
-            for name in sorted(self._visited(upper))
-            if self._program.problems[name].spec.hypergradient.method == "first_order"
+            f"'{spec.hypergradient.method}' sends nothing back through '{name}'"
+            for name, spec in specs.items()
+            if spec.hypergradient.only_start
         ]
-        if not silent:
-            return ""
-        names = ", ".join(f"'{name}'" for name in silent)
-        return f" ('first_order' sends nothing back through {names} but to where its loops start)"
+        return f" ({'; '.join(silent)} but to where its loops start)" if silent else ""
 
     def _visited(self, name: str) -> frozenset[str]:
         sweep = self._sweep(name)
         return frozenset(visit.problem for visit in sweep.visits) if sweep else frozenset()
 
 
+# What a solve says of the system itself, not of how long it took.
 _WORDS = {
-    Status.NEGATIVE_CURVATURE: "negative curvature and stopped at its last good iterate",
-    Status.SINGULAR: "a singular matrix and took the solution of least norm",
+    Status.BREAKDOWN: "broke the solver down, which kept the best it had (gmres, normal_cg or "
+    "damping may help)",
+    Status.NEGATIVE_CURVATURE: "met negative curvature, where the solver keeps its last good "
+    "iterate or takes the curvature for zero (gmres and normal_cg do without a positive Hessian; "
+    "damping may help)",
+    Status.SINGULAR: "met a singular matrix, which has a solution of least squares at most",
+    Status.DIVERGED: "diverged: the step is too long, or the Hessian not positive",
 }
 
 
-def _is_pulled(plan: Plan, name: str, uppers: Collection[str]) -> bool:
-    """Whether a sweep of one of `uppers` differentiates the solution of `name`."""
-    return any(
-        visit.problem == name
-        for upper, sweep in plan.sweeps.items()
-        if upper in uppers
-        for visit in sweep.visits
-    )
+def _recorded(program: Program, uppers: Collection[str]) -> dict[str, frozenset[str]]:
+    """Problems whose loops are recorded for sweeps of `uppers`, and whom these send to."""
+    found: dict[str, frozenset[str]] = {}
+    sweeps = [sweep for upper, sweep in program.plan.sweeps.items() if upper in uppers]
+    for visit in (visit for sweep in sweeps for visit in sweep.visits):
+        if program.problems[visit.problem].spec.hypergradient.records != "nothing":
+            found[visit.problem] = found.get(visit.problem, frozenset()).union(visit.sends_to)
+    return found
 
 
 @contextmanager

@@ -27,6 +27,7 @@ def explain(graph: ProblemGraph, plan: Plan) -> str:
         [
             *_paragraph("order", [" → ".join(graph.order)]),
             *_env(graph, plan),
+            *_given(graph),
             *_instructions("prologue", plan.prologue),
             *_instructions("period", plan.period),
         ],
@@ -125,6 +126,18 @@ def _env(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     )
 
 
+def _given(graph: ProblemGraph) -> Iterator[str]:
+    """Options of optimisers that are functions of problems above."""
+    texts = []
+    for name, spec in graph.problems.items():
+        for option, component in spec.hyperparameters.given.items():
+            named = [value for value in component.args.values() if isinstance(value, str)]
+            reads = [value for value in named if value in graph.reads(name)]
+            of = f" of {', '.join(reads)}" if reads else ""
+            texts.append(f"{option} of {name}: {short_name(component)}{of}, before each update")
+    yield from _paragraph("given", texts)
+
+
 def _instructions(label: str, instructions: tuple[Instruction, ...]) -> Iterator[str]:
     if not instructions:
         return
@@ -182,12 +195,13 @@ def _visit(
     yield f"{label}{name}: v along {_edges(graph, name, senders)}"
     margin = " " * len(label)
     method = spec.hypergradient
+    through_start = method.reaches_start(spec.unroll_steps)
     yield f"{margin}through {name} by {method_text(method)}: {method.summary}"
     if answers:
         yield f"{margin}its Hessian is total: it contains how {', '.join(answers)} answers to it"
     goals = " and ".join(
         f"{'back' if goal == sweep.upper else 'on'} {_way(graph, goal, name, answers)}"
-        + (" (its start too)" if method.through_start and goal == spec.start_from else "")
+        + (" (its start too)" if goal == spec.start_from and through_start else "")
         for goal in visit.sends_to
     )
     yield margin + goals

@@ -1,7 +1,9 @@
 """Losses as plain functions of views (`mlograph.views.View`) and a batch.
 
 A loss gives a scalar tensor, or a mapping with `loss` and metrics. Metrics are detached tensors,
-never Python numbers, so that a loss can be mapped over tasks with `torch.func.vmap`.
+never Python numbers, so that a loss can be mapped over tasks with `torch.func.vmap`. A `field` in
+the mapping, one tensor for each trainable parameter, is what the problem descends in place of the
+gradient (a game, a fixed point).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mlograph.envs.maze import Policy, Walk
 from mlograph.errors import UsageError, did_you_mean
 from mlograph.views import View
 
@@ -20,8 +23,10 @@ __all__ = [
     "binary_cross_entropy",
     "cross_entropy",
     "l2",
+    "moves_to_goal",
     "mse",
     "proximal",
+    "reinforce",
     "reweighted_cross_entropy",
     "weighted_l2",
 ]
@@ -165,6 +170,73 @@ def reweighted_cross_entropy(
         "accuracy": _accuracy(logits, y),
         "weight": weights.detach().mean(),
     }
+
+
+def reinforce(
+    policy: View, batch: Walk, potential: View | None = None, moves: int = 8
+) -> dict[str, Tensor]:
+    """The policy gradient of a walk, a mean over walkers: −Σ_t log π(a_t|s_t) · (G_t − mean G_t).
+
+    G_t = Σ_{k≥t} r_k up to the end of the walker's episode, or of the walk. A move earns 1 where it
+    arrives at the goal, and Φ(s') − Φ(s) of a potential Φ if there is one, with Φ = 0 at the goal:
+    over whole episodes that does not change which policy is best (Ng, Harada and Russell, 1999),
+    but it does change how soon it is found. Williams (1992).
+
+    Args:
+        policy: gives logits of the actions, (n, actions), for cells (n,), such as `nn.Table`.
+        batch: of `mlograph.envs.MazeEnv`.
+        potential: gives Φ, (n, 1), for cells (n,).
+        moves: of every walker.
+    """
+    path = batch.follow(_acting(policy), moves).to(_device(policy))
+    logits = policy(path.cells)
+    rewards = path.arrived.to(logits.dtype)
+    if potential is not None:
+        before, after = potential(path.cells).squeeze(-1), potential(path.reached).squeeze(-1)
+        rewards = rewards + after * ~path.arrived - before
+    G = _to_go(rewards, path.ended)
+    chosen = logits.log_softmax(dim=-1).gather(-1, path.actions[..., None]).squeeze(-1)
+    advantage = G - G.mean(dim=1, keepdim=True)
+    return {
+        "loss": -(chosen * advantage).sum(dim=0).mean(),
+        "arrivals": path.arrived.sum(dim=0).to(logits.dtype).mean(),
+    }
+
+
+def moves_to_goal(policy: View, batch: Walk, limit: int = 60) -> dict[str, Tensor]:
+    """The mean number of moves until a walker arrives, `limit` where it does not: no gradient.
+
+    Args:
+        policy: gives logits of the actions, (n, actions), for cells (n,).
+        batch: of `mlograph.envs.MazeEnv`.
+        limit: moves to wait for.
+    """
+    arrived = batch.follow(_acting(policy), limit).arrived
+    reached = arrived.any(dim=0)
+    moves = torch.where(reached, arrived.int().argmax(dim=0) + 1, limit)
+    return {
+        "loss": moves.float().mean(),
+        "arrived": reached.float().mean(),
+    }
+
+
+def _to_go(rewards: Tensor, ended: Tensor) -> Tensor:
+    """Σ_{k≥t} r_k up to where an episode ends; all (moves, walkers)."""
+    ahead, sums = torch.zeros_like(rewards[0]), []
+    for reward, last in zip(rewards.flip(0), ended.flip(0), strict=True):
+        ahead = reward + ahead * ~last
+        sums.append(ahead)
+    return torch.stack(sums).flip(0)
+
+
+def _acting(policy: View) -> Policy:
+    """Probabilities of the actions, for whoever walks on the CPU."""
+    device = _device(policy)
+    return lambda cells: policy(cells.to(device)).detach().softmax(dim=-1).cpu()
+
+
+def _device(view: View) -> torch.device:
+    return view.parameters()[0].device
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:

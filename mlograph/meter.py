@@ -10,12 +10,13 @@ from torch import Tensor
 
 @final
 class Meter:
-    """Running means by name; values stay tensors until they are read."""
+    """Running means and counts by name; values stay tensors until they are read."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor | float] = {}
         self._counts: dict[str, int] = {}
         self._latest: dict[str, Tensor | float] = {}
+        self._events: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor | float) -> None:
         """Take one more value of `name`; NaN stands for `unknown` and is left out."""
@@ -25,12 +26,17 @@ class Meter:
         self._counts[name] = self._counts.get(name, 0) + 1
         self._latest[name] = value
 
+    def count(self, name: str) -> None:
+        """One more event of this name."""
+        self._events[name] = self._events.get(name, 0) + 1
+
     def latest(self, name: str) -> Tensor | float:
         """The last value of `name`; it stays known after a flush. NaN if there was none."""
         return self._latest.get(name, float("nan"))
 
     def flush(self) -> dict[str, float]:
-        """The means since the last flush."""
+        """The means, and the numbers of events, since the last flush."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
-        return means
+        found = means | {name: float(number) for name, number in self._events.items()}
+        self._sums, self._counts, self._events = {}, {}, {}
+        return found

@@ -58,12 +58,13 @@ class Model:
     Attributes:
         module: the module, on its device and in its precision.
         params: the trainable parameters by name: the module's own leaf tensors.
+        buffers: the buffers by name, the module's own as well.
     """
 
     def __init__(self, module: nn.Module, frozen: Iterable[str] = (), path: SpecPath = ()) -> None:
         self.module = module
         self._all: Vector = dict(module.named_parameters())
-        self._buffers: Vector = dict(module.named_buffers())
+        self.buffers: Vector = dict(module.named_buffers())
         faults = []
         for index, pattern in enumerate(frozen):
             matched = [name for name in self._all if fnmatchcase(name, pattern)]
@@ -81,22 +82,27 @@ class Model:
 
     def tensors(self) -> Vector:
         """All parameters and buffers by name, those that a checkpoint of torch's omits included."""
-        return {**self._all, **self._buffers}
+        return {**self._all, **self.buffers}
 
     def live(self) -> ModelView:
         """The module as it is: calls update its buffers (BatchNorm's running statistics)."""
-        return ModelView(self.module, self._all, self._buffers, own=True)
+        return ModelView(self.module, self._all, self.buffers, own=True)
 
     def still(self) -> ModelView:
         """The module as it is, with copies of its buffers: calls leave no trace."""
-        if not self._buffers:
+        if not self.buffers:
             return self.live()
         return ModelView(self.module, self._all, self._copied_buffers(), own=False)
 
-    def at(self, params: Mapping[str, Tensor], *, keep_buffers: bool = False) -> ModelView:
-        """The module with other trainable parameters, and copied buffers unless they are kept."""
-        buffers = self._buffers if keep_buffers else self._copied_buffers()
-        return ModelView(self.module, {**self._all, **params}, buffers, own=False)
+    def at(
+        self, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor] | None = None
+    ) -> ModelView:
+        """The module with other trainable parameters.
+
+        Calls change `buffers`; by default these are copies of its own.
+        """
+        state = self._copied_buffers() if buffers is None else buffers
+        return ModelView(self.module, {**self._all, **params}, state, own=False)
 
     def copy_from(self, other: Model) -> None:
         """Take over all parameters and buffers of a model of the same architecture."""
@@ -113,4 +119,4 @@ class Model:
         return {name: x.shape for name, x in self.tensors().items()}
 
     def _copied_buffers(self) -> Vector:
-        return {name: buffer.clone() for name, buffer in self._buffers.items()}
+        return {name: buffer.clone() for name, buffer in self.buffers.items()}

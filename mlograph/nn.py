@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlograph.errors import UsageError, did_you_mean
 
-__all__ = ["MLP", "ConvNet", "Tensors", "Weigher"]
+__all__ = ["MLP", "ConvNet", "Table", "Tensors", "Weigher", "filled"]
 
 Downsample = Literal["stride", "pool"]
 Norm = Literal["batch", "layer", "none"]
@@ -157,6 +157,46 @@ class Tensors(nn.Module):
     def forward(self) -> dict[str, Tensor]:
         """The tensors by name."""
         return dict(self.named_parameters())
+
+
+def filled(module: nn.Module, value: float) -> nn.Module:
+    """A module with `value` for every entry of every parameter: one number for each of another's.
+
+    Args:
+        module: gives names and shapes, such as the module of the problem whose rates these are.
+        value: of all entries.
+    """
+    for parameter in module.parameters():
+        nn.init.constant_(parameter, value)
+    return module
+
+
+class Table(nn.Module):
+    """A row of numbers for each of some numbered things: a policy, or a value, of cells.
+
+    Args:
+        rows: how many things.
+        width: numbers of each.
+        init: what all of them start as.
+
+    Shapes:
+        int64 (…) → (…, width).
+
+    Raises:
+        UsageError: no rows, or rows of nothing.
+    """
+
+    def __init__(self, rows: int, width: int = 1, init: float = 0.0) -> None:
+        super().__init__()
+        for name, size in {"rows": rows, "width": width}.items():
+            if size < 1:
+                raise UsageError(f"{name}: must be at least 1, got {size}")
+        self.rows = nn.Parameter(torch.full((rows, width), float(init)))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """The rows that `numbers` (…) name: (…, width)."""
+        found: Tensor = self.rows[numbers]
+        return found
 
 
 class Weigher(nn.Module):

@@ -15,12 +15,37 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import ASGD, SGD, Optimizer, Rprop
+from torch.optim import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
 
 from mlograph.trees import Vector
 
 # State of an optimiser by parameter name, then by torch's own key.
 OptimizerState = dict[str, dict[str, Any]]
+
+# Options of an optimiser's groups, in their order: learning rates and the like.
+GroupOptions = tuple[Mapping[str, Any], ...]
+
+# Options that are functions of other tensors: by option and then by parameter name.
+Learned = Mapping[str, Mapping[str, Tensor]]
+
+# A step of these is proportional to its learning rate, which may therefore be any tensor.
+PROPORTIONAL = frozenset({SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax})
+
+# What torch keeps in float32 for a parameter of any type: see `_double_scalars`.
+_SCALARS = ("step", "mu_product")
 
 # Stands for a vanishing gradient entry: the derivative of sqrt(v) is infinite at v = 0.
 # Its square times Adam's (1 − β₂) is still a normal float32.
@@ -40,6 +65,20 @@ def is_differentiable(optimizer: Optimizer) -> bool:
     return "differentiable" in inspect.signature(type(optimizer)).parameters
 
 
+def learning_rates(optimizer: Optimizer, params: Mapping[str, Tensor]) -> dict[str, float]:
+    """The present learning rate of each parameter's group, by parameter name."""
+    rates = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
+    return {name: rates[id(param)] for name, param in params.items()}
+
+
+def read_options(optimizer: Optimizer) -> GroupOptions:
+    """A copy of the present options of an optimiser's groups."""
+    return tuple(
+        _copied({key: value for key, value in group.items() if key != "params"})
+        for group in optimizer.param_groups
+    )
+
+
 def read_state(optimizer: Optimizer, params: Mapping[str, Tensor]) -> OptimizerState:
     """The optimiser's present state by parameter name; parameters without any are left out."""
     return {
@@ -53,7 +92,8 @@ def write_state(optimizer: Optimizer, params: Mapping[str, Tensor], state: Optim
     """Give the optimiser `state`, detached, as its own."""
     for name, entries in state.items():
         optimizer.state[params[name]] = {
-            key: value.detach() if isinstance(value, Tensor) else value
+            # A copy: the next ordinary step would change it in place.
+            key: value.detach().clone() if isinstance(value, Tensor) else value
             for key, value in entries.items()
         }
 
@@ -64,8 +104,14 @@ def differentiable_step(
     params: Mapping[str, Tensor],
     state: OptimizerState,
     gradients: Mapping[str, Tensor],
+    options: GroupOptions | None = None,
+    learned: Learned | None = None,
 ) -> StepResult:
-    """θ', s' = step(θ, s, g) with the optimiser's present groups, as a differentiable function.
+    """θ', s' = step(θ, s, g) as a differentiable function.
+
+    torch takes most options as numbers only. So a learning rate η that is a tensor multiplies the
+    way that a step with η = 1 goes; a weight decay λ that is one is added as λθ to the gradient, or
+    to the way where it is decoupled. Momentum goes to torch as it is.
 
     Args:
         optimizer: gives its class and its groups; neither it nor its state is changed.
@@ -73,15 +119,68 @@ def differentiable_step(
         params: θ, by the same names, possibly with a graph.
         state: s.
         gradients: g; a parameter without one is not moved.
+        options: of the groups, in place of their present ones.
+        learned: learning rates and weight decays of each parameter, which broadcast to it, and one
+            momentum for all, in place of those of the groups; possibly with a graph. Only for
+            optimisers that are `PROPORTIONAL`.
     """
+    options = options or read_options(optimizer)
     if not gradients:
         return StepResult(dict(params), state)
+    if not learned:
+        return _step(optimizer, own, params, state, gradients, options)
+    group = _group_of(optimizer, own, options)
+    rates, decays = learned.get("lr", {}), learned.get("weight_decay", {})
+    decay = {name: decays[name] * params[name] for name in gradients if name in decays}
+    pulled = dict(gradients)
+    for name, x in decay.items():
+        if not group[name].get("decoupled_weight_decay"):
+            pulled[name] = pulled[name] + (-x if group[name]["maximize"] else x)
+    done = _step(optimizer, own, params, state, pulled, _numbers(options, learned))
+    if not rates and not decays:
+        return done
+    moved = {}
+    for name in gradients:
+        way = done.params[name] - params[name]
+        if name in decay and group[name].get("decoupled_weight_decay"):
+            way = way - (1.0 if rates else group[name]["lr"]) * decay[name]
+        moved[name] = params[name] + (rates[name] * way if rates else way)
+    return StepResult({**params, **moved}, done.state)
+
+
+def _group_of(
+    optimizer: Optimizer, own: Mapping[str, Tensor], options: GroupOptions
+) -> dict[str, Mapping[str, Any]]:
+    """The options of each parameter, by its name."""
+    pairs = zip(optimizer.param_groups, options, strict=True)
+    by_identity = {id(p): given for group, given in pairs for p in group["params"]}
+    return {name: by_identity[id(param)] for name, param in own.items()}
+
+
+def _numbers(options: GroupOptions, learned: Learned) -> GroupOptions:
+    """The options that torch shall step with, where some are learned."""
+    fixed: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.0}
+    if "momentum" in learned:
+        fixed["momentum"] = next(iter(learned["momentum"].values()))
+    return tuple({**group, **{key: fixed[key] for key in learned}} for group in options)
+
+
+def _step(
+    optimizer: Optimizer,
+    own: Mapping[str, Tensor],
+    params: Mapping[str, Tensor],
+    state: OptimizerState,
+    gradients: Mapping[str, Tensor],
+    options: GroupOptions,
+) -> StepResult:
+    """One step by torch's own update."""
     clones = {name: params[name].clone() for name in gradients}
     with _double_scalars():
-        shadow = type(optimizer)(_groups(optimizer, own, clones), **_defaults(optimizer))
+        groups = _groups(optimizer, own, clones, options)
+        shadow = type(optimizer)(groups, **_defaults(optimizer))
         for name, clone in clones.items():
             clone.grad = _guarded(optimizer, gradients[name])
-            entries = state.get(name) or _first_momentum(optimizer, own[name], clone)
+            entries = state.get(name) or _first_momentum(shadow, clone)
             if entries:
                 shadow.state[clone] = _copied(entries)
         shadow.step()
@@ -100,29 +199,34 @@ def _defaults(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _groups(
-    optimizer: Optimizer, own: Mapping[str, Tensor], clones: Mapping[str, Tensor]
+    optimizer: Optimizer,
+    own: Mapping[str, Tensor],
+    clones: Mapping[str, Tensor],
+    options: GroupOptions,
 ) -> list[dict[str, Any]]:
     by_identity = {id(own[name]): clone for name, clone in clones.items()}
     groups = []
-    for group in optimizer.param_groups:
-        options = {key: _DIFFERENTIABLE.get(key, value) for key, value in group.items()}
-        options["params"] = [by_identity[id(p)] for p in group["params"] if id(p) in by_identity]
-        if options["params"]:
-            groups.append(options)
+    for group, given in zip(optimizer.param_groups, options, strict=True):
+        made: dict[str, Any] = {key: _DIFFERENTIABLE.get(key, x) for key, x in given.items()}
+        made["params"] = [by_identity[id(p)] for p in group["params"] if id(p) in by_identity]
+        if made["params"]:
+            groups.append(made)
     return groups
 
 
 def _copied(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a parameter's state that the step may overwrite."""
-    return {key: x.clone() if isinstance(x, Tensor) else x for key, x in entries.items()}
+    """A copy of a parameter's state that the step may overwrite, its scalars in float64."""
+    copied = {key: x.clone() if isinstance(x, Tensor) else x for key, x in entries.items()}
+    scalars = {key: copied[key].double() for key in _SCALARS if isinstance(copied.get(key), Tensor)}
+    return {**copied, **scalars}
 
 
-def _first_momentum(optimizer: Optimizer, own: Tensor, clone: Tensor) -> dict[str, Any]:
+def _first_momentum(optimizer: Optimizer, clone: Tensor) -> dict[str, Any]:
     """A buffer b₀ with μ·b₀ + (1 − dampening)·g = g, as torch's first step has it, but undetached.
 
     torch's SGD starts its buffer with a detached copy of the gradient, which would cut the graph.
     """
-    group = next(g for g in optimizer.param_groups if any(p is own for p in g["params"]))
+    group = next(g for g in optimizer.param_groups if any(p is clone for p in g["params"]))
     gradient = clone.grad
     if not isinstance(optimizer, SGD) or not group["momentum"] or gradient is None:
         return {}
@@ -139,7 +243,7 @@ def _guarded(optimizer: Optimizer, gradient: Tensor) -> Tensor:
 
 @contextmanager
 def _double_scalars() -> Iterator[None]:
-    """Step counters are float64 inside.
+    """Scalars of an optimiser's state that are made inside are float64.
 
     A differentiable step computes its bias corrections with the counter's own type, where an
     ordinary one uses Python numbers; 1 − 0.999 in float32 is off by 1e-5.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, final
 
 import torch
@@ -19,6 +20,7 @@ from mlograph.errors import MlographError, UsageError
 from mlograph.language.spec import ProblemSpec
 from mlograph.model import Model
 from mlograph.randomness import TorchRandomState
+from mlograph.returned import Returned, read
 from mlograph.schedulers import LearningRate
 from mlograph.trees import Vector
 from mlograph.views import View
@@ -65,10 +67,19 @@ class Moment:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A loss value and its metrics, with their graph."""
+    """The terms of a loss, added up, with their graph.
+
+    Attributes:
+        loss: Σ of all terms. Those that give a field stand in it without a graph: what they say
+            of the parameters is their field.
+        metrics: what the terms measured, without a graph.
+        field: Σ of the fields that terms give in place of their gradients, for all trainable
+            parameters; None where no term gives one.
+    """
 
     loss: Tensor
     metrics: Mapping[str, Tensor]
+    field: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,9 @@ class Problem:
         device: where everything lies.
         callbacks: the user's hooks.
         scaler: for fp16 only.
+        hyperparameters: functions that give options of the optimiser before each step.
         updates: how many updates have been made.
+        began: how many had been made when the present loop started anew (`start_from`).
         moment: what the loss was last evaluated on in a step of its own.
     """
 
@@ -112,7 +125,9 @@ class Problem:
     device: torch.device
     callbacks: Callbacks = field(default_factory=Callbacks)
     scaler: GradScaler | None = None
+    hyperparameters: Mapping[str, Term] = field(default_factory=dict)
     updates: int = 0
+    began: int = 0
     moment: Moment | None = None
 
     def next_moment(self) -> Moment:
@@ -138,17 +153,18 @@ class Problem:
         """The loss Σ terms at the parameters that the views hold.
 
         Raises:
-            UsageError: a term gives something that is not a scalar or has no `loss`.
+            UsageError: a term gives something that is not a scalar, has no `loss`, or has a
+                `field` that is not one tensor for each trainable parameter.
         """
-        total: Tensor | None = None
-        metrics: dict[str, Tensor] = {}
         with self._autocast():
-            for term in self.terms if terms is None else terms:
-                loss, found = self._call(term, views, moment)
-                total = loss if total is None else total + loss
-                metrics.update(found)
-        assert total is not None, "a loss has at least one term"
-        return Evaluation(total, metrics)
+            found = [self._call(t, views, moment) for t in (self.terms if terms is None else terms)]
+        assert found, "a loss has at least one term"
+        loss = found[0].loss
+        for one in found[1:]:
+            loss = loss + one.loss
+        metrics = {name: value for one in found for name, value in one.metrics.items()}
+        fields = [one.field for one in found if one.field is not None]
+        return Evaluation(loss, metrics, reduce(trees.merge, fields) if fields else None)
 
     def terms_reading(self, names: Iterable[str]) -> tuple[Term, ...]:
         """The terms that may depend on one of the problems `names`."""
@@ -156,13 +172,13 @@ class Problem:
         return tuple(term for term in self.terms if term.reads & wanted)
 
     def residual(self, moment: Moment) -> Residual:
-        """g = ∂L/∂θ at the present parameters, recorded so that it can be differentiated.
+        """Φ, which is ∂L/∂θ or a field, at the present parameters, recorded to be differentiated.
 
         The loss is evaluated once, with the random numbers of `moment` and copied buffers.
         """
         with moment.random.replayed(self.device):
             evaluation = self.evaluate(self.views(), moment)
-        gradient = gradients(evaluation.loss, self.model.params, create_graph=True)
+        gradient = own_gradient(evaluation, self.model.params, create_graph=True)
         params = {name: self.model.params[name] for name in gradient}
         return Residual(gradient, params, {n: m.params for n, m in self.others.items()})
 
@@ -170,42 +186,21 @@ class Problem:
         dtype = _AUTOCAST.get(self.spec.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
 
-    def _call(
-        self, term: Term, views: Mapping[str, View], moment: Moment
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _call(self, term: Term, views: Mapping[str, View], moment: Moment) -> Returned:
         arguments: dict[str, Any] = dict(term.constants)
         arguments.update({name: views[problem] for name, problem in term.views.items()})
         if "batch" in term.wants:
             arguments["batch"] = moment.batch
         if "step" in term.wants:
             arguments["step"] = moment.step
+        place = f"problems.{self.name}.loss"
         try:
             value = term.function(**arguments)
         except MlographError:
             raise
         except Exception as error:
-            raise UsageError(f"problems.{self.name}.loss: {blame(error)}") from error
-        metrics: dict[str, Tensor] = {}
-        if isinstance(value, Mapping):
-            if "loss" not in value:
-                raise UsageError(f"problems.{self.name}.loss: the loss returned no 'loss'")
-            metrics = {k: self._metric(k, v) for k, v in value.items() if k != "loss"}
-            value = value["loss"]
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise UsageError(
-                f"problems.{self.name}.loss: expected a scalar tensor, got {_described(value)}"
-            )
-        return value.reshape(()), metrics
-
-    def _metric(self, name: str, value: object) -> Tensor:
-        if isinstance(value, int | float):
-            return torch.tensor(float(value))
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise UsageError(
-                f"problems.{self.name}.loss: expected a number for the metric '{name}', "
-                f"got {_described(value)}"
-            )
-        return value.detach().reshape(())
+            raise UsageError(f"{place}: {blame(error)}") from error
+        return read(value, place, self.model.params)
 
 
 @dataclass(frozen=True)
@@ -213,7 +208,7 @@ class Residual:
     """The left side of a problem's condition Φ(θ, u) = 0 with its graph.
 
     Attributes:
-        value: Φ = dL/dθ; parameters that the loss never touches are left out.
+        value: Φ = dL/dθ, or a field; parameters that the loss never touches are left out.
         params: θ, the same names.
         reads: parameters of the other problems that the loss reads, by problem.
     """
@@ -243,6 +238,8 @@ class Residual:
             pairs = [
                 (r, vector[n]) for n, r in zip(self.params, rows, strict=True) if r is not None
             ]
+            if not pairs:
+                return trees.zeros_like(self.params)
             product = torch.stack([(row * x).sum() for row, x in pairs]).sum()
             found = torch.autograd.grad(
                 product, list(w.values()), retain_graph=True, allow_unused=True
@@ -254,8 +251,21 @@ class Residual:
         """(∂Φ/∂target)ᵀ · vector; without the parameters that Φ does not depend on."""
         return self._pull(vector, self.reads[target])
 
-    def _pull(self, vector: Vector, wrt: Vector) -> Vector:
-        outputs = {name: g for name, g in self.value.items() if g.requires_grad}
+    def reaches(self, target: str, names: Iterable[str]) -> bool:
+        """Whether moving `target` can move one of the parameters `names`, whatever the numbers are.
+
+        It can if Φ of one of them depends on it, or Φ of another on which theirs depends, and so
+        on: J⁻ᵀ connects what J connects.
+        """
+        seen, new = set[str](), set(names) & self.value.keys()
+        while new:
+            seen |= new
+            new = self._pull(self.value, self.params, new).keys() - seen
+        return bool(self._pull(self.value, self.reads[target], seen))
+
+    def _pull(self, vector: Vector, wrt: Vector, rows: Iterable[str] | None = None) -> Vector:
+        wanted = self.value if rows is None else {name: self.value[name] for name in rows}
+        outputs = {name: g for name, g in wanted.items() if g.requires_grad}
         if not outputs:
             return {}
         found = torch.autograd.grad(
@@ -266,6 +276,36 @@ class Residual:
             allow_unused=True,
         )
         return {name: x for name, x in zip(wrt, found, strict=True) if x is not None}
+
+
+def own_gradient(
+    evaluation: Evaluation,
+    params: Mapping[str, Tensor],
+    *,
+    create_graph: bool = False,
+    keep: bool = False,
+) -> Vector:
+    """What a problem descends: ∂L/∂θ, with a term's field in place of its gradient if it has one.
+
+    Args:
+        evaluation: of the problem's loss.
+        params: θ as it was evaluated, by name.
+        create_graph: the result can be differentiated.
+        keep: the evaluation's graph is needed again.
+
+    Returns:
+        By name; parameters that the loss does not depend on are left out.
+    """
+    gradient = gradients(evaluation.loss, params, create_graph=create_graph, keep=keep)
+    return with_field(gradient, evaluation, create_graph=create_graph)
+
+
+def with_field(gradient: Vector, evaluation: Evaluation, *, create_graph: bool = False) -> Vector:
+    """∂L/∂θ, and the fields of the terms that have no part in it."""
+    if evaluation.field is None:
+        return gradient
+    field = evaluation.field if create_graph else trees.detached(evaluation.field)
+    return trees.merge(gradient, field)
 
 
 def gradients(
@@ -313,9 +353,3 @@ def clipped(gradient: Vector, largest: float | None) -> Vector:
         return gradient
     factor = (largest / (trees.norm(gradient) + 1e-6)).clamp(max=1.0)
     return {name: tensor * factor for name, tensor in gradient.items()}
-
-
-def _described(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}"

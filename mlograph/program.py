@@ -22,6 +22,7 @@ class Program:
         below: the problems below each, by l2u chains.
         env: the shared Env, if the graph has one.
         on_nonfinite: `stop` raises, `skip` drops the update.
+        seed: of the run, for random numbers that are drawn apart from the global generators.
     """
 
     plan: Plan
@@ -30,3 +31,4 @@ class Program:
     below: Mapping[str, frozenset[str]]
     env: SharedEnv | None
     on_nonfinite: str
+    seed: int = 0

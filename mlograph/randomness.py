@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -53,6 +54,13 @@ def untouched(device: torch.device) -> Iterator[None]:
         torchs.restore(device)
         np.random.set_state(numpys)
         random.setstate(pythons)
+
+
+def mixed(seed: int, *parts: int | str) -> int:
+    """A seed that follows from `seed` and all of `parts`, as good as independent of others."""
+    words = [crc32(part.encode()) if isinstance(part, str) else part for part in parts]
+    low, high = np.random.SeedSequence([seed, *words]).generate_state(2)
+    return int(low) + (int(high) << 32)
 
 
 def seed_everything(seed: int) -> None:

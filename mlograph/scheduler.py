@@ -8,7 +8,7 @@ every problem makes whole updates: G_p divides q[p]. The smallest whole solution
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
 from math import gcd, lcm
 
@@ -60,38 +60,66 @@ def balance(graph: ProblemGraph) -> dict[str, int]:
     Raises:
         GraphError: two uppers ask a lower problem for different rates, or q is too large.
     """
-    whole: dict[str, int] = {}
-    faults: list[Fault] = []
-    for group in nx.weakly_connected_components(graph.hierarchy):
-        members = [name for name in graph.order if name in group]
-        rates, found = _propagate(graph, members[-1])
-        faults.extend(found)
-        if not found:
-            whole.update(_smallest(graph, rates))
-    if not faults and sum(whole.values()) > LONGEST_PERIOD:
-        most = max(whole, key=whole.__getitem__)
-        faults.append(
-            Fault(
-                ("problems", most),
-                f"one period would take {whole[most]:,} backward passes of '{most}' "
-                f"({sum(whole.values()):,} in all; at most {LONGEST_PERIOD:,})",
-                "unroll_steps and gradient_accumulation multiply along the l2u edges",
-            )
-        )
+    faults = conflicts(graph) or excess(graph)
     if faults:
         raise GraphError(faults)
+    whole = _solution(graph)
     return {name: whole[name] for name in graph.order}
 
 
-def _propagate(graph: ProblemGraph, start: str) -> tuple[dict[str, Fraction], list[Fault]]:
-    """Rates relative to `start` by walking the l2u edges both ways."""
+def conflicts(graph: ProblemGraph) -> list[Fault]:
+    """Edges that ask for another rate than other edges do: one in each block of the hierarchy.
+
+    Two blocks share one problem at most. Within a block, one wrong number may upset many edges.
+    """
+    found: list[Fault] = []
+    for block in nx.biconnected_component_edges(nx.Graph(graph.hierarchy.edges)):
+        if len(block) > 1:
+            found += _propagate(graph, {name for edge in block for name in edge})[1][:1]
+    return found
+
+
+def excess(graph: ProblemGraph, *, exact: bool = True) -> list[Fault]:
+    """That a period is too long to be laid out, where the rates have a solution.
+
+    Args:
+        graph: of whose l2u edges some may be left out, which makes no period longer.
+        exact: none are.
+    """
+    whole = _solution(graph)
+    if sum(whole.values()) <= LONGEST_PERIOD:
+        return []
+    most = max(whole, key=whole.__getitem__)
+    least = "" if exact else "at least "
+    return [
+        Fault(
+            ("problems", most),
+            f"one period would take {least}{whole[most]:,} backward passes of '{most}' "
+            f"({sum(whole.values()):,} in all; at most {LONGEST_PERIOD:,})",
+            "unroll_steps and gradient_accumulation multiply along the l2u edges",
+        )
+    ]
+
+
+def _solution(graph: ProblemGraph) -> dict[str, int]:
+    whole: dict[str, int] = {}
+    for group in nx.weakly_connected_components(graph.hierarchy):
+        whole.update(_smallest(graph, _propagate(graph, group)[0]))
+    return whole
+
+
+def _propagate(
+    graph: ProblemGraph, members: Collection[str]
+) -> tuple[dict[str, Fraction], list[Fault]]:
+    """Rates relative to one of the members by walking the l2u edges between them both ways."""
+    start = next(name for name in reversed(graph.order) if name in members)
     rates = {start: Fraction(1)}
     asked_by: dict[str, tuple[str, str]] = {}
     faults: list[Fault] = []
     queue = [start]
     for name in queue:
-        edges = [(lower, name) for lower in graph.lowers(name)]
-        edges += [(name, upper) for upper in graph.uppers(name)]
+        edges = [(lower, name) for lower in graph.lowers(name) if lower in members]
+        edges += [(name, upper) for upper in graph.uppers(name) if upper in members]
         for lower, upper in edges:
             factor = _passes_per_pass(graph, lower)
             other = upper if name == lower else lower
@@ -104,7 +132,7 @@ def _propagate(graph: ProblemGraph, start: str) -> tuple[dict[str, Fraction], li
                 fault = _conflict(graph, (lower, upper), asked_by, rates)
                 if fault not in faults:
                     faults.append(fault)
-    return rates, faults[:1]
+    return rates, faults
 
 
 def _passes_per_pass(graph: ProblemGraph, lower: str) -> int:

@@ -24,6 +24,7 @@ class ProblemState:
     schedule: dict[str, Any]
     scaler: dict[str, Any]
     updates: int
+    began: int
     moment: Moment | None
 
 
@@ -37,6 +38,7 @@ def capture(problem: Problem) -> ProblemState:
         schedule=copy.deepcopy(problem.learning_rate.state_dict()),
         scaler=problem.scaler.state_dict() if problem.scaler is not None else {},
         updates=problem.updates,
+        began=problem.began,
         moment=problem.moment,
     )
 
@@ -53,7 +55,7 @@ def restore(problem: Problem, state: ProblemState) -> None:
     problem.learning_rate.load_state_dict(copy.deepcopy(state.schedule))
     if problem.scaler is not None:
         problem.scaler.load_state_dict(state.scaler)
-    problem.updates = state.updates
+    problem.updates, problem.began = state.updates, state.began
     problem.moment = state.moment
 
 
@@ -77,6 +79,7 @@ def saved(problems: Mapping[str, Problem]) -> dict[str, Any]:
             "schedule": state.schedule,
             "scaler": state.scaler,
             "updates": state.updates,
+            "began": state.began,
         }
         for name, state in ((name, capture(problem)) for name, problem in problems.items())
     }

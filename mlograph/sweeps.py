@@ -62,7 +62,22 @@ class _Sweeps:
         """
         sends = _sends(upper, self._graph, lambda name: self._depends(name, upper))
         visits = tuple(Visit(name, to, self._is_total(name, upper)) for name, to in sends.items())
-        return Sweep(upper, visits, tuple(_partial(self._graph, visits)))
+        left_out = (*_partial(self._graph, visits), *self._circles(upper, visits))
+        return Sweep(upper, visits, left_out)
+
+    def _circles(self, upper: str, visits: tuple[Visit, ...]) -> Iterator[str]:
+        """Rivals of which each depends on the other: a sweep goes through them one way only."""
+        place = {visit.problem: index for index, visit in enumerate(visits)}
+        for visit in visits:
+            name = visit.problem
+            for other in sorted(self._depends(name, upper) & place.keys()):
+                # That is partial curvature, of the one or the other, and said as such.
+                nested = name in self._answers[other] or other in self._answers[name]
+                if place[other] < place[name] and not nested:
+                    yield (
+                        f"'{name}' and '{other}' depend on one another: how '{other}' moves "
+                        f"'{name}' is left out"
+                    )
 
     def _depends(self, name: str, upper: str | None) -> frozenset[str]:
         """What the solution of `name` depends on, as `upper` sees it.

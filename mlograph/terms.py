@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
 from mlograph.components import check_arguments, parameters_of
 from mlograph.errors import Fault, GraphError, did_you_mean
 from mlograph.errors import Path as SpecPath
 from mlograph.graph import ProblemGraph, edge_path
+from mlograph.language.spec import ProblemSpec
 from mlograph.problem import Term
 from mlograph.views import View
 
@@ -60,10 +62,33 @@ def _annotations(function: Callable[..., Any]) -> Mapping[str, Any]:
         return {}
 
 
-def read_faults(
-    graph: ProblemGraph, name: str, terms: Sequence[Term], path: SpecPath
+def option_faults(
+    graph: ProblemGraph, name: str, option: str, term: Term, path: SpecPath
 ) -> Iterator[Fault]:
-    """Losses read what the edges declare: nothing else, and nothing less."""
+    """What gives an option of the optimiser reads problems that an u2l edge leads from."""
+    if "batch" in term.wants:
+        yield Fault(path, "a hyperparameter is no function of a batch")
+    for other in sorted(term.reads - {*graph.constrained_by(name)}):
+        above = name in graph.below(other)
+        yield Fault(
+            path,
+            f"'{option}' of '{name}' reads '{other}' "
+            + ("without an edge" if above else "which does not lie above"),
+            f"add 'u2l: {other} -> {name}' to edges" if above else "",
+        )
+
+
+def read_faults(
+    graph: ProblemGraph,
+    name: str,
+    terms: Sequence[Term],
+    path: SpecPath,
+    options: Mapping[str, Term] = MappingProxyType({}),
+) -> Iterator[Fault]:
+    """Losses read what the edges declare: nothing else, and nothing less.
+
+    What only gives an option of the optimiser counts as well, for a method that looks at options.
+    """
     allowed = graph.reads(name) | {name}
     read = frozenset[str]().union(*(term.reads for term in terms))
     for other in sorted(read - allowed):
@@ -78,16 +103,40 @@ def read_faults(
     for other in sorted(allowed - read - {name}):
         kind = "l2u" if other in graph.lowers(name) else "u2l"
         if other == spec.start_from:
-            if not spec.hypergradient.through_start:
+            yield from _start_faults(spec, name, other)
+            continue
+        given = [option for option, term in options.items() if other in term.reads]
+        if given:
+            if not spec.hypergradient.through_hyperparameters:
                 yield Fault(
                     ("problems", name, "hypergradient"),
                     f"'{spec.hypergradient.method}' differentiates the loss of '{name}', which "
-                    f"does not read '{other}'; the start of the inner loop does not count for it",
-                    "add a term such as mlograph.losses.proximal, or use 'unroll'",
+                    f"does not read '{other}'; that '{given[0]}' does is nothing to it",
+                    "use 'unroll'",
                 )
             continue
         yield Fault(
             edge_path(graph, kind, other, name),
             f"the loss of '{name}' does not read '{other}'",
             f"give the loss an argument '{other}', or remove the edge",
+        )
+
+
+def _start_faults(spec: ProblemSpec, name: str, origin: str) -> Iterator[Fault]:
+    """A problem that a loop starts from, and that its loss does not read."""
+    method, path = spec.hypergradient, ("problems", name, "hypergradient")
+    add = "add a term such as mlograph.losses.proximal"
+    if not method.through_start:
+        yield Fault(
+            path,
+            f"'{method.method}' differentiates the loss of '{name}', which does not read "
+            f"'{origin}'; the start of the inner loop does not count for it",
+            f"{add}, or use 'unroll'",
+        )
+    elif not method.reaches_start(spec.unroll_steps):
+        yield Fault(
+            (*path, "truncate"),
+            f"the last steps of a loop of {spec.unroll_steps} do not reach its start, and the loss "
+            f"of '{name}' does not read '{origin}' in any other way",
+            f"{add}, or write 'truncate: {spec.unroll_steps}'",
         )

@@ -60,6 +60,11 @@ def zeros_like(vector: Mapping[str, Tensor]) -> Vector:
     return {name: torch.zeros_like(tensor) for name, tensor in vector.items()}
 
 
+def detached(vector: Mapping[str, Tensor]) -> Vector:
+    """The same numbers without a graph."""
+    return {name: tensor.detach() for name, tensor in vector.items()}
+
+
 def first_non_finite(vector: Mapping[str, Tensor]) -> str | None:
     """The name of a tensor with a NaN or an infinity, or None where all are finite."""
     if not vector or bool(norm(vector).isfinite()):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlograph.graph import ProblemGraph
-from mlograph.language.methods import Implicit, Method, Unroll
+from mlograph.language.methods import Damped, FixedPoint, Implicit, Method, Sama, Unroll
 from mlograph.language.spec import Component, Copy, Live
 from mlograph.plan import Plan
 from mlograph.terminal import printable_line
@@ -90,8 +90,7 @@ def approximations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
         if spec.hypergradient.neglects and is_answering(plan, name):
             yield f"{method_text(spec.hypergradient)} through {name}: {spec.hypergradient.neglects}"
         yield from _by_option(graph, plan, name)
-        if _forgets(graph, plan, name):
-            yield f"unroll through {name}: what its earlier loops owe to their uppers is left out"
+        yield from _by_loop(graph, plan, name)
 
 
 def _by_option(graph: ProblemGraph, plan: Plan, name: str) -> Iterator[str]:
@@ -101,17 +100,30 @@ def _by_option(graph: ProblemGraph, plan: Plan, name: str) -> Iterator[str]:
     if not isinstance(method, Implicit) or not is_answering(plan, name):
         return
     kind = method_name(method)
-    if method.damping:
+    if isinstance(method, Damped) and method.damping:
         yield f"{kind} through {name}: damping {method.damping:g} is added to the Hessian"
     if problem.gradient_accumulation > 1 and problem.data is not None:
         yield f"{kind} through {name}: the Hessian is that of the last batch of an update"
 
 
-def _forgets(graph: ProblemGraph, plan: Plan, name: str) -> bool:
-    """Whether a problem is unrolled to where its loop began, which is not where it all began."""
+def _by_loop(graph: ProblemGraph, plan: Plan, name: str) -> Iterator[str]:
+    """What a method leaves out that goes through steps of an inner loop."""
     spec = graph.problems[name]
-    goes_on = isinstance(spec.hypergradient, Unroll) and spec.start_from is None
-    return goes_on and is_answering(plan, name)
+    method = spec.hypergradient
+    if not is_answering(plan, name):
+        return
+    kind, last = method_name(method), method.truncate if isinstance(method, Unroll) else None
+    if last is not None and last < spec.unroll_steps:
+        yield f"{kind} through {name}: of its {spec.unroll_steps} steps, all but the last {last}"
+    elif method.records != "nothing" and spec.start_from is None:
+        # It goes back to where the loop began, which is not where it all began.
+        yield f"{kind} through {name}: what its earlier loops owe to their uppers is left out"
+    given = ", ".join(spec.hyperparameters.given)
+    if given and not method.through_hyperparameters:
+        yield f"{kind} through {name}: {given} is taken not to move its solution"
+    of_one = isinstance(method, FixedPoint | Sama)
+    if of_one and spec.gradient_accumulation > 1 and spec.data is not None:
+        yield f"{kind} through {name}: the step is that of the last batch of an update"
 
 
 def is_approximate(graph: ProblemGraph, plan: Plan, name: str) -> bool:
@@ -120,7 +132,7 @@ def is_approximate(graph: ProblemGraph, plan: Plan, name: str) -> bool:
         return False
     by_method = bool(graph.problems[name].hypergradient.neglects)
     by_option = any(_by_option(graph, plan, name))
-    return (by_method or by_option or _forgets(graph, plan, name)) or (
+    return (by_method or by_option or any(_by_loop(graph, plan, name))) or (
         bool(graph.nested_lowers(name))
         and any(
             sweep.approximations and name in {visit.problem for visit in sweep.visits}

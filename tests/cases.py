@@ -91,6 +91,22 @@ def krylov(iterations: int) -> Inverse:
     return nearest
 
 
+def least_residual(iterations: int) -> Inverse:
+    """The point of span{v, Av, …, A^{K−1}v} with the smallest ‖v − Aw‖."""
+
+    def nearest(A: Tensor, v: Tensor) -> Tensor:
+        powers = [torch.linalg.matrix_power(A, k) @ v for k in range(iterations)]
+        V = torch.linalg.qr(torch.stack(powers, dim=1)).Q
+        return V @ torch.linalg.lstsq(A @ V, v[:, None]).solution[:, 0]
+
+    return nearest
+
+
+def normal(iterations: int) -> Inverse:
+    """The point of span{Aᵀv, (AᵀA)Aᵀv, …} with the smallest ‖v − Aw‖."""
+    return lambda A, v: krylov(iterations)(A.T @ A, A.T @ v)
+
+
 def multiple(factor: float) -> Inverse:
     """factor · v: what first-order methods take for H⁻¹v."""
     return lambda H, v: factor * v
@@ -113,7 +129,7 @@ class Case:
     name: str
     upper: str
     points: Mapping[str, Tensor]
-    losses: Mapping[str, Callable[..., Tensor]]
+    losses: Mapping[str, Callable[..., Any]]
     edges: tuple[str, ...]
     closed_form: Callable[[Inverse], Tensor]
     nested: bool = False
@@ -438,6 +454,63 @@ def nested(*, partial: bool) -> Case:
     )
 
 
+def fixed_point() -> Case:
+    """x = Mx + Bu + c, as a field; M is not symmetric, and its spectral radius is 0.6."""
+    M = numbers(4, 4, seed=1)
+    M = 0.6 * M / torch.linalg.eigvals(M).abs().max()
+    J = torch.eye(4, dtype=torch.float64) - M
+    B, c, t, u = numbers(4, 3, seed=2), numbers(4, seed=3), numbers(4, seed=4), numbers(3, seed=5)
+    x = inverse(J, B @ u + c)
+
+    def inner_loss(inner: Any, outer: Any) -> dict[str, Any]:
+        way = inner() - (M @ inner() + B @ outer() + c)
+        field = {"head": way[:1], "tail": way[1:]}
+        return {"loss": 0.5 * way.square().sum(), "field": field}
+
+    def outer_loss(inner: Any, outer: Any) -> Tensor:
+        return 0.5 * (inner() - t).square().sum() + 0.5 * outer().square().sum()
+
+    return Case(
+        "fixed point",
+        "outer",
+        {"outer": u, "inner": x},
+        {"outer": outer_loss, "inner": inner_loss},
+        ("u2l: outer -> inner", "l2u: inner -> outer"),
+        lambda solve: u + B.T @ solve(J.T, x - t),
+    )
+
+
+def game() -> Case:
+    """One player minimises f over the head, the other maximises it over the tail:
+
+    f(x, y) = ½x² + xCy − ½yᵀDy + xPu − yᵀQu, so that the field (∂_x f, −∂_y f) has the Jacobian
+    (1, C; −Cᵀ, D). The upper problem moves both players.
+    """
+    C, D = 0.7 * numbers(1, 3, seed=1), positive(3, seed=2, condition=2.0)
+    P, Q, t = numbers(1, 3, seed=3), numbers(3, 3, seed=4), numbers(4, seed=5)
+    u, one = numbers(3, seed=6), torch.ones(1, 1, dtype=torch.float64)
+    J, cross = torch.cat([torch.cat([one, C], 1), torch.cat([-C.T, D], 1)]), torch.cat([P, Q])
+    players = inverse(J, -cross @ u)
+
+    def players_loss(players: Any, rules: Any) -> dict[str, Any]:
+        x, y = players.parameters()
+        value = 0.5 * x @ x + x @ C @ y - 0.5 * y @ D @ y + x @ P @ rules() - y @ Q @ rules()
+        down, up = torch.autograd.grad(value, (x, y), create_graph=True)
+        return {"loss": value, "field": {"head": down, "tail": -up}}
+
+    def rules_loss(players: Any, rules: Any) -> Tensor:
+        return 0.5 * (players() - t).square().sum() + 0.35 * rules().square().sum()
+
+    return Case(
+        "game",
+        "rules",
+        {"rules": u, "players": players},
+        {"rules": rules_loss, "players": players_loss},
+        ("u2l: rules -> players", "l2u: players -> rules"),
+        lambda solve: 0.7 * u - cross.T @ solve(J.T, players - t),
+    )
+
+
 CASES = (
     quadratic(),
     ridge(),
@@ -449,6 +522,9 @@ CASES = (
     nested(partial=False),
     nested(partial=True),
 )
+
+# Their lower problems descend a field, whose Jacobian is not symmetric.
+GENERAL = (fixed_point(), game())
 
 
 @dataclass(frozen=True)
@@ -525,6 +601,11 @@ class Maml:
     @property
     def first_order(self) -> Tensor:
         return self.adapted - self.t
+
+    @property
+    def reptile(self) -> Tensor:
+        """u − x_T."""
+        return self.u - self.adapted
 
     @property
     def _decay(self) -> Tensor:

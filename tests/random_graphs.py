@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import networkx as nx
+from hypothesis import assume
 from hypothesis import strategies as st
 
-from mlograph.graph import ProblemGraph, build
+from mlograph.checks import examine
+from mlograph.errors import GraphError
+from mlograph.graph import ProblemGraph
 from mlograph.language import parse
+from mlograph.sweeps import sweeps
 
 
 def structure(problems: dict[str, dict[str, Any]], edges: list[str], **more: Any) -> ProblemGraph:
     """A checked graph; a problem is given by what it does not share with all others."""
+    graph = unchecked(problems, edges, **more)
+    faults = examine(graph.spec)
+    if faults:
+        raise GraphError(faults)
+    return graph
+
+
+def unchecked(problems: dict[str, dict[str, Any]], edges: list[str], **more: Any) -> ProblemGraph:
+    """A graph that may be wrong in what it means."""
     usual = {"module": "torch.nn.Identity", "loss": "losses.loss", "optimizer": "sgd"}
-    return build(
+    return ProblemGraph(
         parse(
             {
                 "mlograph": 1,
@@ -52,4 +66,26 @@ def unnested(draw: st.DrawFn) -> tuple[list[str], list[str]]:
     edges = [f"l2u: {source} -> {target}" for source, target in upwards]
     edges += [f"u2l: {top} -> {name}" for name in moved]
     shuffled = draw(st.permutations(problems))
+    return [*shuffled], edges
+
+
+@st.composite
+def multilevel(draw: st.DrawFn, largest: int = 5) -> tuple[list[str], list[str]]:
+    """A hierarchy in which the top, and perhaps one more problem, constrain others below them.
+
+    No two problems depend on one another: a sweep would leave one of both ways out, and say so.
+    """
+    problems, upwards = draw(hierarchies(largest))
+    net = nx.DiGraph(upwards)
+    edges = [f"l2u: {source} -> {target}" for source, target in upwards]
+    middles = draw(st.lists(st.sampled_from(problems[1:]), max_size=1, unique=True))
+    for upper in sorted({*middles, problems[-1]}):
+        below = sorted(nx.ancestors(net, upper))
+        fewest = 1 if upper == problems[-1] else 0
+        if below:
+            moved = draw(st.lists(st.sampled_from(below), min_size=fewest, max_size=2, unique=True))
+            edges += [f"u2l: {upper} -> {lower}" for lower in moved]
+    shuffled = draw(st.permutations(problems))
+    found = sweeps(structure({n: {} for n in shuffled}, edges, engine={"of": problems[-1]}))
+    assume(not any(sweep.approximations for sweep in found.values()))
     return [*shuffled], edges

@@ -124,6 +124,23 @@ def test_rates_without_a_solution_are_told_with_their_place(tmp_path: Path):
     assert caught.value.faults[0].location is not None
 
 
+def test_what_is_wrong_with_the_form_of_a_file_hides_nothing_of_its_meaning(pair: Path):
+    text = PAIR.replace("l2u: inner -> outer", "l2u: inner -> outr")
+    pair.write_text(text.replace("unroll_steps: 2", "unroll_steps: two"))
+    with pytest.raises(GraphError) as caught:
+        mlograph.load(pair)
+    assert [str(fault.location) for fault in caught.value.faults] == [
+        f"{pair}:12:19",
+        f"{pair}:16:10",
+    ]
+
+
+def test_what_is_wrong_with_the_form_of_a_python_graph_hides_nothing_of_its_meaning():
+    with pytest.raises(GraphError) as caught:
+        Graph(problems=problems(unroll_steps=0, start_from="outr"), edges=EDGES)
+    assert [fault.path[-1] for fault in caught.value.faults] == ["unroll_steps", "start_from"]
+
+
 def test_faults_of_a_graph_from_python_have_paths(pair: Path):
     with pytest.raises(GraphError) as caught:
         built(unroll_steps=0)

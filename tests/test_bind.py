@@ -240,25 +240,29 @@ class Undifferentiable(torch.optim.Optimizer):
 def test_only_differentiable_optimisers_can_be_unrolled():
     lower = {"optimizer": Undifferentiable, "hypergradient": "unroll"}
     assert only(two(lower=lower)) == (
-        "problems.lower.optimizer: torch cannot differentiate a step of Undifferentiable, "
-        "so no 'unroll'"
+        "problems.lower.optimizer: torch cannot differentiate a step of Undifferentiable "
+        "('unroll' needs an optimiser with 'differentiable', as Adam has it)"
     )
     bound(two(lower={"optimizer": Undifferentiable, "hypergradient": "cg"}))
     bound(two(upper={"optimizer": Undifferentiable}, lower={"hypergradient": "unroll"}))
 
 
-def test_fp16_cannot_be_unrolled():
-    lower = {"precision": "fp16", "module": nn.Linear(3, 1), "hypergradient": "unroll"}
-    fault = only(two(lower=lower))
-    assert fault == ("problems.lower.precision: an fp16 inner loop cannot be unrolled (use bf16)")
+@pytest.mark.parametrize("method", ["unroll", "es"])
+def test_an_fp16_loop_cannot_be_gone_through_again(method: str):
+    lower = {"precision": "fp16", "module": nn.Linear(3, 1), "hypergradient": method}
+    assert only(two(lower=lower)) == (
+        f"problems.lower.precision: '{method}' cannot go through an fp16 inner loop again "
+        "(use bf16)"
+    )
 
 
+@pytest.mark.parametrize("method", ["unroll", "es"])
 @pytest.mark.parametrize("hook", ["on_gradient", "after_update"])
-def test_what_changes_an_update_cannot_be_unrolled(hook: str):
-    fault = only(two(lower={"callbacks": {hook: nudge}, "hypergradient": "unroll"}))
-    assert fault.startswith(f"problems.lower.callbacks.{hook}: '{hook}' changes what 'unroll'")
+def test_a_loop_that_is_gone_through_again_has_only_plain_updates(hook: str, method: str):
+    fault = only(two(lower={"callbacks": {hook: nudge}, "hypergradient": method}))
+    assert fault.startswith(f"problems.lower.callbacks.{hook}: '{hook}' changes what '{method}'")
     begin = {"on_inner_loop_start": nudge}
-    bound(two(lower={"callbacks": begin, "hypergradient": "unroll"}))
+    bound(two(lower={"callbacks": begin, "hypergradient": method}))
 
 
 # --- Things of the wrong kind

@@ -107,8 +107,39 @@ def test_check_looks_at_all_files_and_tells_places(folder: Path, command: Comman
     assert out == "pair.yaml: OK, 2 problems, 2 edges, 2 levels\n"
     first, *_, last = err.splitlines()
     assert first == ("bad.yaml:6:15: edges[0].u2l: no problem 'outr' (did you mean 'outer'?)")
-    assert "no.yaml" in last
+    assert last == "error: 'no.yaml': there is no such file (did you mean 'bad.yaml'?)"
     assert "Traceback" not in err
+
+
+def test_every_command_says_that_a_file_is_missing(folder: Path, command: Command):
+    for name in ("check", "plan", "render", "run"):
+        code, _, err = command(name, "pairs.yaml")
+        assert code == 2
+        assert err == ("error: 'pairs.yaml': there is no such file (did you mean 'pair.yaml'?)\n")
+
+
+def test_check_tells_faults_of_form_names_ways_and_rates_in_one_pass(
+    folder: Path, command: Command
+):
+    more = (
+        "  top: {module: m, optimizer: sgd, loss: mse, unequal_unroll: true}\n"
+        "  left: {module: m, optimizer: sgd, loss: mse, unroll_steps: 2}\n"
+        "  right: {module: m, optimizer: sgd, loss: mse}\n"
+        "  base: {module: m, optimizer: sgd, loss: mse, freeze: 3}\n"
+        "edges:\n  - l2u: base -> left\n  - l2u: base -> right\n  - l2u: left -> top\n"
+        "  - l2u: right -> top\n  - u2l: outer -> inner\n  - u2l: top -> bass\n"
+    )
+    (folder / "bad.yaml").write_text(PAIR.split("edges:", maxsplit=1)[0] + more)
+    code, out, err = command("check", "bad.yaml", "engine.sed=1")
+    told = [line for line in err.splitlines() if not line.startswith("    ")]
+    assert (code, out) == (2, "")
+    assert [line.split(" (")[0][:56] for line in told] == [
+        "bad.yaml:9:56: problems.base.freeze: expected a text or ",
+        "bad.yaml:12:10: edges[1].l2u: rates without a solution: ",
+        "bad.yaml:15:10: edges[4].u2l: no hypergradient could ret",
+        "bad.yaml:16:10: edges[5].u2l: no problem 'bass'",
+        "overrides:1:8: engine.sed: unknown key",
+    ]
 
 
 def test_overrides_apply_to_every_file(folder: Path, command: Command):
@@ -116,7 +147,14 @@ def test_overrides_apply_to_every_file(folder: Path, command: Command):
     code, out, err = command("check", "pair.yaml", "other.yaml", "engine.stps=2")
     assert code == 2
     assert out == ""
-    assert err.count("did you mean 'steps'?") == 2
+    fault = "overrides:1:8: engine.stps: unknown key (did you mean 'steps'?)"
+    told = [line for line in err.splitlines() if "overrides" in line]
+    assert told == [f"pair.yaml: {fault}", f"other.yaml: {fault}"]
+
+
+def test_what_is_wrong_with_the_only_file_needs_no_other_name(folder: Path, command: Command):
+    _, _, err = command("check", "pair.yaml", "engine.stps=2")
+    assert err.startswith("overrides:1:8: ")
 
 
 def test_a_file_that_looks_like_an_override_is_named_with_its_folder(

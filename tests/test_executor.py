@@ -72,6 +72,9 @@ def same(left: list[Tensor], right: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
+EVERY_KIND = ["cg", "neumann", "darts", "unroll", "forward", "fixed_point", "exact"]
+
+
 # --- Updates
 
 
@@ -194,7 +197,7 @@ def layers() -> nn.Sequential:
     return nn.Sequential(line(3, 3, seed=1), nn.Tanh(), line(3, 1, seed=2))
 
 
-@pytest.mark.parametrize("method", ["cg", "neumann", "darts", "unroll", "exact"])
+@pytest.mark.parametrize("method", EVERY_KIND)
 def test_frozen_parameters_never_move(method: str):
     lower, upper = layers(), layers()
     before = [p.clone() for p in (*lower[0].parameters(), upper[0].weight)]
@@ -215,7 +218,7 @@ def test_frozen_parameters_never_move(method: str):
     assert not any(torch.equal(a, b) for a, b in zip(moving, now, strict=True))
 
 
-@pytest.mark.parametrize("method", ["cg", "neumann", "darts", "unroll", "exact"])
+@pytest.mark.parametrize("method", EVERY_KIND)
 def test_parameters_that_the_loss_does_not_use_are_left_alone(method: str):
     class Spare(nn.Module):
         def __init__(self) -> None:
@@ -259,7 +262,7 @@ class Normed(nn.Module):
         return out
 
 
-@pytest.mark.parametrize("method", ["cg", "neumann", "darts", "unroll", "exact"])
+@pytest.mark.parametrize("method", EVERY_KIND)
 def test_running_statistics_are_changed_only_by_the_problems_own_steps(method: str):
     lower = Normed()
     alone_module = Normed()

@@ -40,3 +40,14 @@ def test_a_measured_value_that_is_not_finite_is_shown():
     meter = Meter()
     meter.add("loss", torch.tensor(float("nan")))
     assert math.isnan(meter.flush()["loss"])
+
+
+def test_events_are_counted_between_two_flushes():
+    meter = Meter()
+    meter.count("solves_converged")
+    meter.count("solves_converged")
+    meter.add("residual", 0.5)
+    assert meter.flush() == {"residual": 0.5, "solves_converged": 2.0}
+    meter.count("solves_converged")
+    assert meter.flush() == {"solves_converged": 1.0}
+    assert meter.flush() == {}

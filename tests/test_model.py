@@ -80,7 +80,7 @@ def test_only_a_live_view_changes_the_buffers():
 
 def test_a_view_at_other_parameters_may_keep_the_buffers():
     model = Model(Normed())
-    model.at({}, keep_buffers=True)(X)
+    model.at({}, model.buffers)(X)
     assert int(model.module.calls) == 1
 
 

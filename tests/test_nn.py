@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 from mlograph.errors import UsageError
-from mlograph.nn import MLP, ConvNet, Tensors, Weigher
+from mlograph.nn import MLP, ConvNet, Table, Tensors, Weigher
 
 
 def images(number: int = 6, size: int = 28, channels: int = 1) -> torch.Tensor:
@@ -136,6 +136,15 @@ def test_tensors_give_what_the_executor_hands_over():
     assert mapped.tolist() == [[2, 2]] * 3
 
 
+def test_a_table_gives_the_rows_that_are_asked_for():
+    table = Table(3, 2, init=0.5)
+    assert table.rows.tolist() == [[0.5, 0.5]] * 3
+    found = table(torch.tensor([[2, 0], [2, 2]]))
+    assert found.shape == (2, 2, 2)
+    found.sum().backward()
+    assert table.rows.grad.tolist() == [[1, 1], [0, 0], [3, 3]]
+
+
 def test_weigher_gives_weights_between_zero_and_one():
     weigher = Weigher()
     weights = weigher(torch.linspace(0, 20, 50)[:, None])
@@ -157,6 +166,8 @@ def test_weigher_gives_weights_between_zero_and_one():
         (lambda: MLP([3]), "sizes: expected two or more positive numbers"),
         (lambda: MLP([3, 0]), "sizes: expected two or more positive numbers"),
         (lambda: MLP([3, 1], activation="rely"), "activation: unknown 'rely' (did you mean 'relu'"),
+        (lambda: Table(0), "rows: must be at least 1, got 0"),
+        (lambda: Table(3, 0), "width: must be at least 1, got 0"),
         (Tensors, "give at least one name and shape"),
         (lambda: Tensors(forward=[1]), "'forward' cannot name a tensor"),
         (lambda: Tensors(weights=[1], init={"weigths": 1}), "did you mean 'weights'?"),

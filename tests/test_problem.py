@@ -61,7 +61,7 @@ class TestResidual:
         hessian = dense.hessian(lambda x: curved(x, U), X)
         for seed in range(3):
             v = numbers(4, seed=10 + seed)
-            found = trees.flatten(residual.hvp(split(v)))
+            found = trees.flatten(residual.vjp(split(v)))
             assert torch.allclose(found, hessian @ v, rtol=1e-12)
 
     def test_cross_products_are_those_of_the_dense_derivative(self):
@@ -81,7 +81,7 @@ class TestResidual:
         problem = made(lambda inner, outer: inner().sum() + outer().sum())
         residual = problem.residual(problem.next_moment())
         v = split(numbers(4, seed=10))
-        assert not trees.flatten(residual.hvp(v)).any()
+        assert not trees.flatten(residual.vjp(v)).any()
         assert residual.cross(v, "outer") == {}
 
     def test_a_parameter_in_a_linear_term_alone_has_a_zero_row(self):
@@ -90,7 +90,7 @@ class TestResidual:
             return head.sum() + (tail * outer()).square().sum()
 
         problem = made(loss)
-        found = problem.residual(problem.next_moment()).hvp(split(torch.ones(4).double()))
+        found = problem.residual(problem.next_moment()).vjp(split(torch.ones(4).double()))
         assert found["head"].tolist() == [0.0]
         assert torch.allclose(found["tail"], 2 * U.square())
 
@@ -137,7 +137,7 @@ class TestTheSameFunctionTwice:
         state = torch.get_rng_state()
         before = {n: x.clone() for n, x in problem.model.module.state_dict().items()}
         residual = problem.residual(moment)
-        residual.hvp(residual.params)
+        residual.vjp(residual.params)
         assert torch.equal(torch.get_rng_state(), state)
         after = problem.model.module.state_dict()
         assert all(torch.equal(after[name], x) for name, x in before.items())

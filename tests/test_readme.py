@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mlograph
+import mlograph.nn
 from mlograph import cli
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +44,35 @@ def test_the_graph_runs(graph: mlograph.Graph):
     assert {"weigher", "classifier"} == set(result.modules)
 
 
+def test_the_game_comes_to_its_equilibrium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(next(block for block in blocks("python") if "field" in block), names)
+    problems: dict[str, Any] = {
+        "rules": {
+            "module": mlograph.nn.Tensors(init=1.0, u=[1]),
+            "loss": lambda players, rules: players.parameters()[0].square().sum(),
+            "optimizer": {"_target_": "sgd", "lr": 1e-9},
+        },
+        "players": {
+            "module": mlograph.nn.Tensors(x=[1], y=[1]),
+            "loss": names["play"],
+            "optimizer": {"_target_": "sgd", "lr": 0.1},
+            "unroll_steps": 200,
+            "hypergradient": "gmres",
+        },
+    }
+    graph = mlograph.Graph(
+        problems=problems,
+        edges=[{"u2l": "rules -> players"}, {"l2u": "players -> rules"}],
+        engine={"steps": 1},
+    )
+    modules = graph.run(quiet=True).modules
+    # 2x + y + 1 = 0 and −(x − 2y − 1) = 0.
+    found = [float(param.detach()) for param in modules["players"].parameters()]
+    assert found == pytest.approx([-0.2, -0.6], abs=1e-5)
+
+
 def test_the_refused_graph_is_refused_in_these_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -49,6 +80,7 @@ def test_the_refused_graph_is_refused_in_these_words(
     text = blocks("yaml")[0]
     text = text.replace("hypergradient: unroll", "hypergradient: unrol")
     text = text.replace("warmup_steps", "warm_up_steps")
+    text = text.replace("u2l: weigher -> classifier", "u2l: weigher -> clasifier")
     (tmp_path / "reweight.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["mlograph", "check", "reweight.yaml"])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_graphs import hierarchies, names, structure
+from random_graphs import hierarchies, names, structure, unchecked
 
 from mlograph.errors import GraphError
 from mlograph.graph import ProblemGraph
@@ -203,7 +203,7 @@ class TestRates:
             "base": {},
         }
         with pytest.raises(GraphError) as caught:
-            schedule(structure(problems, DIAMOND))
+            schedule(unchecked(problems, DIAMOND))
         (fault,) = caught.value.faults
         assert fault.path == ("edges", 1, "l2u")
         assert fault.message == (
@@ -223,7 +223,7 @@ class TestRates:
             "leaf": {"unroll_steps": 1000},
         }
         with pytest.raises(GraphError) as caught:
-            schedule(structure(problems, CHAIN))
+            schedule(unchecked(problems, CHAIN))
         assert [str(fault) for fault in caught.value.faults] == [
             "problems.leaf: one period would take 1,000,000 backward passes of 'leaf' "
             "(1,001,001 in all; at most 1,000,000) (unroll_steps and gradient_accumulation "
@@ -245,7 +245,7 @@ def rated(draw: st.DrawFn) -> ProblemGraph:
         for name in problems
     }
     edges = [f"l2u: {lower} -> {upper}" for lower, upper in upwards]
-    return structure(given_rates, edges, engine={"of": problems[-1]})
+    return unchecked(given_rates, edges, engine={"of": problems[-1]})
 
 
 def per_top_pass(graph: ProblemGraph) -> Mapping[str, set[Fraction]]:

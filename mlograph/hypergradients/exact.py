@@ -9,6 +9,7 @@ from mlograph import linear
 from mlograph.hypergradients.implicit import Implicit
 from mlograph.language import methods
 from mlograph.linear import Solution, System
+from mlograph.problem import Problem
 from mlograph.trees import Vector
 
 
@@ -19,5 +20,7 @@ class Exact(Implicit):
 
     options: methods.Exact
 
-    def solve(self, system: System, adjoint: Vector, guess: Vector | None = None) -> Solution:
+    def solve(
+        self, problem: Problem, system: System, adjoint: Vector, guess: Vector | None = None
+    ) -> Solution:
         return linear.dense(system.damped(self.options.damping).product, adjoint)

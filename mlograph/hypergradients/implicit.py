@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from mlograph import trees
+from mlograph import linear, trees
 from mlograph.hypergradients.protocol import Pulled, Response
-from mlograph.linear import Solution, System
-from mlograph.problem import filled
+from mlograph.language import methods
+from mlograph.linear import MatVec, Preconditioner, Solution, System
+from mlograph.problem import Problem, filled
 from mlograph.trees import Vector
 
 
@@ -19,7 +20,9 @@ class Implicit(ABC):
     """
 
     @abstractmethod
-    def solve(self, system: System, adjoint: Vector, guess: Vector | None = None) -> Solution:
+    def solve(
+        self, problem: Problem, system: System, adjoint: Vector, guess: Vector | None = None
+    ) -> Solution:
         """w with A w = adjoint, for A = (∂Φ/∂θ)ᵀ; `guess` is the last such w, if there was one."""
 
     def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
@@ -28,6 +31,20 @@ class Implicit(ABC):
             return Pulled({target: {} for target in targets})
         known = {name: x for name, x in adjoint.items() if name in residual.params}
         system = System(residual.vjp, residual.jvp)
-        solution = self.solve(system, filled(known, residual.params), response.guess)
+        solution = self.solve(
+            response.problem, system, filled(known, residual.params), response.guess
+        )
         sent = {t: trees.scale(-1.0, residual.cross(solution.value, t)) for t in targets}
         return Pulled(sent, solution)
+
+
+def preconditioner(options: methods.Preconditioned, matvec: MatVec, like: Vector) -> Preconditioner:
+    """The preconditioner that a method's options ask for, made anew for every solve."""
+    rank = 10 if options.rank == "auto" else options.rank
+    match options.precondition:
+        case "none":
+            return linear.NONE
+        case "jacobi":
+            return linear.jacobi(matvec, like, probes=rank)
+        case "nystrom":
+            return linear.nystrom_preconditioner(matvec, like, rank=rank, rho=options.rho)

@@ -9,6 +9,7 @@ from mlograph import linear
 from mlograph.hypergradients.implicit import Implicit
 from mlograph.language import methods
 from mlograph.linear import Solution, System
+from mlograph.problem import Problem
 from mlograph.trees import Vector
 
 
@@ -23,10 +24,14 @@ class Neumann(Implicit):
 
     options: methods.Neumann
 
-    def solve(self, system: System, adjoint: Vector, guess: Vector | None = None) -> Solution:
+    def solve(
+        self, problem: Problem, system: System, adjoint: Vector, guess: Vector | None = None
+    ) -> Solution:
         return linear.neumann(
             system.damped(self.options.damping).product,
             adjoint,
             iterations=self.options.iterations,
             alpha=self.options.alpha,
+            tol=self.options.tol,
+            start=guess if self.options.warm_start else None,
         )

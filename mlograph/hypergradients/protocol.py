@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlograph.linear import Solution
+from mlograph.objective import Objective
 from mlograph.problem import Moment, Problem, Residual
 from mlograph.recording import Recording
 from mlograph.trees import Vector
@@ -22,6 +23,9 @@ class Response:
         residual: its optimality condition at the solution, recorded when called for.
         recording: its inner loop, if the method asked for one.
         guess: the solution of the last linear system for the same pair, for warm starts.
+        objective: the loss of the upper problem by value, for a method that asks for it, where
+            that loss reads the lower problem; the adjoint is then without the loss's own part.
+        seed: of the random numbers that a method may draw for this pull.
     """
 
     problem: Problem
@@ -29,6 +33,8 @@ class Response:
     residual: Callable[[], Residual]
     recording: Recording | None = None
     guess: Vector | None = None
+    objective: Objective | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)

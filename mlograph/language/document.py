@@ -14,6 +14,7 @@ from mlograph.language.tree import Entry, Mapping, Node, Scalar, Sequence, Value
 
 MAX_NODES = 100_000
 MAX_DEPTH = 64
+MERGE_KEY = "<<"
 
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
@@ -145,12 +146,14 @@ class _Composer:
     def _key(self, event: yaml.Event, node: Node, path: Path, place: Location) -> str | None:
         plain = isinstance(event, yaml.ScalarEvent) and not event.style
         if isinstance(node, Scalar) and isinstance(node.value, str):
-            if not (plain and node.value == "<<"):
+            if not (plain and node.value == MERGE_KEY):
                 return node.value
+            path = (*path, MERGE_KEY)
             message, hint = "merge keys '<<' are not supported", "use include, or an alias"
         elif isinstance(node, Scalar):
             written = event.value if isinstance(event, yaml.ScalarEvent) else ""
-            message, hint = f"the key {written or 'null'} is not a text", f'quote it: "{written}"'
+            path = (*path, written or "null")
+            message, hint = f"the key {path[-1]} is not a text", f'quote it: "{written}"'
         else:
             kind = "mapping" if isinstance(node, Mapping) else "list"
             message, hint = f"a {kind} cannot be a key", 'quote references: "${a.b}"'

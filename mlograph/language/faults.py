@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from mlograph.errors import Fault, Path, did_you_mean
-from mlograph.language.keys import expected_at, keys_at
+from mlograph.errors import Fault, Path, did_you_mean, dotted
+from mlograph.language.keys import expected_at, keys_at, unknown_key_hint
 from mlograph.language.methods import METHODS
 from mlograph.language.scalars import write_scalar
 
 MAX_FAULTS = 100
-
-Show = Callable[[Path, object], str]
 
 
 def show_value(value: object) -> str:
@@ -39,13 +37,32 @@ def show_value(value: object) -> str:
     return shown
 
 
-def translate(errors: Sequence[ErrorDetails], data: object, show: Show) -> list[Fault]:
+@dataclass(frozen=True)
+class Origin:
+    """Where the values of a graph came from; by default, they are what somebody wrote.
+
+    Attributes:
+        masked: what is shown instead of a value, where it came from the environment.
+        overridden: the places of values that overrides gave.
+        references: the places that each place refers to.
+    """
+
+    masked: Mapping[Path, str] = field(default_factory=dict)
+    overridden: Collection[Path] = frozenset()
+    references: Mapping[Path, Collection[Path]] = field(default_factory=dict)
+
+    def show(self, path: Path, value: object) -> str:
+        """The value at `path` as messages show it."""
+        return f"'{self.masked[path]}'" if path in self.masked else show_value(value)
+
+
+def translate(errors: Sequence[ErrorDetails], data: object, origin: Origin) -> list[Fault]:
     """One fault for each thing that is wrong, in the order of the errors.
 
     Args:
         errors: from the validation of a `GraphSpec`.
         data: what was validated.
-        show: how the value at a path is shown; it hides what came from the environment.
+        origin: where its values came from.
     """
     faults: dict[tuple[Path, str], Fault] = {}
     for error in errors:
@@ -54,7 +71,7 @@ def translate(errors: Sequence[ErrorDetails], data: object, show: Show) -> list[
             continue  # the items are faulty, and each has its own error
         # Beyond the limit nothing is shown, and a search for near names could take minutes.
         words = _fault if len(faults) < MAX_FAULTS else _brief_fault
-        fault = words(_Found(error, path, value, data, show))
+        fault = words(_Found(error, path, value, data, origin))
         faults.setdefault((fault.path, fault.message), fault)
     return list(faults.values())
 
@@ -89,11 +106,11 @@ class _Found:
     path: Path
     value: Any
     data: object
-    show: Show
+    origin: Origin
 
     @property
     def shown(self) -> str:
-        return self.show(self.path, self.value)
+        return self.origin.show(self.path, self.value)
 
 
 def _brief_fault(found: _Found) -> Fault:
@@ -110,8 +127,11 @@ def _fault(found: _Found) -> Fault:
 
 
 def _unknown_key(found: _Found) -> Fault:
-    known = keys_at(found.path[:-1], found.data).names
-    hint = did_you_mean(str(found.path[-1]), known)
+    hint = unknown_key_hint(found.path, found.data)
+    block, overridden = found.path[:-1], found.origin.overridden
+    if (*block, "method") in overridden and found.path not in overridden:
+        method = found.error["loc"][-2]
+        hint += f"; to drop the options of another method, write {dotted(block)}={method}"
     return Fault(found.path, "unknown key", hint, on_key=True)
 
 
@@ -153,7 +173,7 @@ def _method(found: _Found) -> Fault:
         if "method" not in value:
             return _missing("method", path, value)
         path, value = (*path, "method"), value["method"]
-        shown = found.show(path, value)
+        shown = found.origin.show(path, value)
     if not isinstance(value, str):
         return Fault(path, f"expected the name of a method, got {shown}")
     return Fault(path, f"unknown hypergradient method {shown}", did_you_mean(value, METHODS))
@@ -170,8 +190,8 @@ def _missing(name: str, path: Path, value: Any) -> Fault:
         near = difflib.get_close_matches(key, known.names - set(present), n=1, cutoff=0.6)
         if near and key not in known.names:
             hint = f"is '{key}' a slip for '{near[0]}'?"
-            return Fault(path, f"missing key '{name}'", hint, on_key=True)
-    return Fault(path, f"missing key '{name}'", on_key=True)
+            return Fault((*path, name), "missing key", hint, on_key=True)
+    return Fault((*path, name), "missing key", on_key=True)
 
 
 _WORDS: dict[str, Callable[[_Found], Fault]] = {

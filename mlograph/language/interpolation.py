@@ -46,19 +46,36 @@ class _Resolved:
         return escape(write_scalar(self.value)) if self.masked is None else self.masked
 
 
+@dataclass(frozen=True)
+class Interpolated:
+    """A tree without references.
+
+    Attributes:
+        root: the tree; what leads nowhere is still as it was written.
+        faults: what is wrong with that.
+        references: the places that each place refers to.
+    """
+
+    root: Mapping
+    faults: list[Fault]
+    references: dict[Path, set[Path]]
+
+
 class _FailedError(Exception):
     """A reference that leads nowhere; its fault is on record."""
 
 
-def interpolate(root: Mapping, environ: Environment[str, str]) -> tuple[Mapping, list[Fault]]:
+def interpolate(root: Mapping, environ: Environment[str, str]) -> Interpolated:
     """The tree with all references replaced, and what is wrong with those that could not be."""
     interpolator = _Interpolator(root, environ)
-    return interpolator.mapping(root, ()), interpolator.faults
+    replaced = interpolator.mapping(root, ())
+    return Interpolated(replaced, interpolator.faults, interpolator.references)
 
 
 class _Interpolator:
     def __init__(self, root: Mapping, environ: Environment[str, str]) -> None:
         self.faults: list[Fault] = []
+        self.references: dict[Path, set[Path]] = {}
         self._root = root
         self._environ = environ
         self._known: dict[Path, _Resolved | None] = {}
@@ -136,6 +153,7 @@ class _Interpolator:
             message = f"'{piece.group()}' is no reference"
             raise self._fail(path, place, message, "write ${a.b}, or $${ for a plain '${'")
         target, node = self._find(name, path, place)
+        self.references.setdefault(path, set()).add(target)
         if target in self._active:
             names = [*self._active[self._active.index(target) :], target]
             circle = " -> ".join(map(dotted, names))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mlograph.errors import Path
+from mlograph.errors import Path, did_you_mean, quoted
+from mlograph.language.methods import METHODS
 from mlograph.language.schema import Schema, file_schema
 
 _TYPES = {
@@ -48,6 +49,19 @@ def shorthand_at(path: Path) -> str | None:
     """The key that a bare text at `path` is short for: `_target_`, `method`, or none."""
     names = keys_at(path, None).names
     return next((name for name in ("_target_", "method") if name in names), None)
+
+
+def unknown_key_hint(path: Path, data: object) -> str:
+    """What an unknown key at `path` was probably meant for."""
+    above, key = path[:-1], str(path[-1])
+    others = [name for name, method in METHODS.items() if key in method.model_fields]
+    if not others or shorthand_at(above) != "method":
+        return did_you_mean(key, keys_at(above, data).names)
+    block = data
+    for step in above:
+        block = _item(block, step)
+    chosen = block.get("method") if isinstance(block, dict) else block
+    return f"an option of {quoted(others)}, not of '{chosen}'"
 
 
 def expected_at(path: Path, data: object) -> str:

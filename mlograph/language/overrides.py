@@ -10,7 +10,7 @@ from typing import Literal
 from mlograph.errors import Fault, Location, Path, did_you_mean, dotted
 from mlograph.language import tree
 from mlograph.language.document import MAX_DEPTH, read_document
-from mlograph.language.keys import Keys, keys_at, shorthand_at
+from mlograph.language.keys import Keys, keys_at, shorthand_at, unknown_key_hint
 from mlograph.language.text import UNPRINTABLE, Text
 from mlograph.language.tree import Entry, Mapping, Node, Scalar, describe, plain
 
@@ -196,13 +196,14 @@ class _Change:
         known = step.name in keys.names
         if self._change.action == "add" or (self._change.action == "set" and known):
             return
-        raise self._refuse((*path, step.name), step, *self._absence(node, step, keys))
+        absent = (*path, step.name)
+        raise self._refuse(absent, step, *self._absence(node, absent, step, keys))
 
-    def _absence(self, node: Mapping, step: _Step, keys: Keys) -> tuple[str, str]:
+    def _absence(self, node: Mapping, path: Path, step: _Step, keys: Keys) -> tuple[str, str]:
         if self._change.action == "remove":
             return "there is nothing to remove", did_you_mean(step.name, node.entries)
         if not keys.free:
-            return "unknown key", did_you_mean(step.name, keys.names)
+            return "unknown key", unknown_key_hint(path, plain(self._root))
         near = did_you_mean(step.name, [*node.entries, *keys.names])
         add = f"to add a new key, write +{self._change.steps[-1].place.text}"
         hint = f"{near} {add}" if near.startswith("did") else add

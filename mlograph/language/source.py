@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from mlograph.errors import Fault, GraphError, Location, Path
 from mlograph.language import tree
 from mlograph.language.emit import emit
-from mlograph.language.faults import limited, show_value
+from mlograph.language.faults import Origin, limited
 from mlograph.language.include import Reader
 from mlograph.language.interpolation import escape, interpolate
 from mlograph.language.overrides import SOURCE_NAME, override
 from mlograph.language.spec import GraphSpec
 from mlograph.language.text import from_string
 from mlograph.language.tree import Mapping, Node, Plain, Scalar, child, plain
-from mlograph.language.validation import validate
+from mlograph.language.validation import Draft, draft
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Source:
         if fault.location is not None:
             return fault
         return replace(fault, location=self._place(fault.path, fault.on_key))
+
+    def listed(self, faults: Iterable[Fault]) -> list[Fault]:
+        """The faults as they are shown: each with its place, in the order of the places."""
+        return limited(_in_order(map(self.locate, faults), self.name))
 
     def _place(self, path: Path, on_key: bool) -> Location:
         node: Node = self.root
@@ -70,46 +74,79 @@ class Loaded:
     resolved: str
 
 
-def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Loaded:
+@dataclass(frozen=True)
+class Reading:
+    """A graph file that was read, whether or not its form is right.
+
+    Attributes:
+        draft: what it says, and what is wrong with how it says it.
+        source: where it says it.
+    """
+
+    draft: Draft
+    source: Source
+
+    def loaded(self) -> Loaded:
+        """What was read, if nothing is wrong with it.
+
+        Raises:
+            GraphError: everything that is wrong with its form.
+        """
+        if self.draft.faults:
+            raise GraphError(self.source.listed(self.draft.faults))
+        return Loaded(self.draft.finished(), self.source, emit(_saved(self.source.root)))
+
+
+def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading:
     """Reads a graph file: includes, then overrides, then references, then validation.
 
     Raises:
-        GraphError: everything that is wrong with the file or the overrides.
+        GraphError: the file, or one that it includes, is missing or no YAML.
     """
     name = os.fspath(path)
     reader = Reader()
     return _finish(name, reader, reader.read_file(name), overrides)
 
 
-def loads(text: str, name: str = "<text>", overrides: Sequence[str] = ()) -> Loaded:
-    """Reads a graph from a text, which may not include files; otherwise as `load`.
+def reads(text: str, name: str = "<text>", overrides: Sequence[str] = ()) -> Reading:
+    """Reads a graph from a text, which may not include files; otherwise as `read`.
 
     Raises:
-        GraphError: everything that is wrong with the text or the overrides.
+        GraphError: the text is no YAML.
     """
     reader = Reader()
     return _finish(name, reader, reader.read_text(from_string(text, name)), overrides)
 
 
-def _finish(name: str, reader: Reader, root: Mapping, overrides: Sequence[str]) -> Loaded:
-    faults = list(reader.faults)
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Loaded:
+    """Reads a graph file as `read` does.
+
+    Raises:
+        GraphError: everything that is wrong with the form of the file or the overrides.
+    """
+    return read(path, overrides).loaded()
+
+
+def loads(text: str, name: str = "<text>", overrides: Sequence[str] = ()) -> Loaded:
+    """Reads a graph from a text as `reads` does.
+
+    Raises:
+        GraphError: everything that is wrong with the form of the text or the overrides.
+    """
+    return reads(text, name, overrides).loaded()
+
+
+def _finish(name: str, reader: Reader, root: Mapping, overrides: Sequence[str]) -> Reading:
     root, refused = override(root, overrides)
-    root, dangling = interpolate(root, os.environ)
-    source = Source(name, root)
-    masked = {path: s.masked for path, s in tree.scalars(root) if s.masked is not None}
-
-    def show(path: Path, value: object) -> str:
-        return f"'{masked[path]}'" if path in masked else show_value(value)
-
-    faults += [*refused, *dangling]
-    spec, invalid = validate(plain(root), show)
-    # What is already known to be wrong is not reported again for its consequences.
-    known = {fault.path for fault in faults if not fault.on_key and fault.path}
-    faults += [fault for fault in invalid if fault.path not in known]
-    if faults:
-        raise GraphError(limited(_in_order(map(source.locate, faults), name)))
-    assert spec is not None
-    return Loaded(spec, source, emit(_saved(root)))
+    done = interpolate(root, os.environ)
+    values = list(tree.scalars(done.root))
+    origin = Origin(
+        masked={path: s.masked for path, s in values if s.masked is not None},
+        overridden={path for path, s in values if s.location.file == SOURCE_NAME},
+        references=done.references,
+    )
+    known = [*reader.faults, *done.faults]
+    return Reading(draft(plain(done.root), origin, known, refused), Source(name, done.root))
 
 
 def _in_order(faults: Iterable[Fault], name: str) -> list[Fault]:

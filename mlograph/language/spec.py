@@ -43,6 +43,7 @@ __all__ = [
     "EnvBatch",
     "EnvSpec",
     "GraphSpec",
+    "Hyperparameters",
     "Live",
     "ModuleSpec",
     "ProblemSpec",
@@ -106,6 +107,22 @@ class Callbacks(Spec):
     after_update: Component | None = Field(default=None, description="after each update")
 
 
+class Hyperparameters(Spec):
+    """Functions of upper problems that give an optimiser's options before each step.
+
+    Their arguments are as a loss has them, without a batch.
+    """
+
+    lr: Component | None = Field(default=None, description="gives the learning rate")
+    weight_decay: Component | None = Field(default=None, description="gives the weight decay")
+    momentum: Component | None = Field(default=None, description="gives the momentum")
+
+    @property
+    def given(self) -> dict[str, Component]:
+        """Those that are given, by name."""
+        return {name: value for name, value in self if value is not None}
+
+
 class ProblemSpec(Spec):
     """One problem: what is optimised, by what, on what, and against which loss."""
 
@@ -116,6 +133,10 @@ class ProblemSpec(Spec):
         description="function that returns a scalar or a mapping with 'loss'; a list is a sum"
     )
     optimizer: Recipe = Field(description="torch optimiser; it is given the parameters")
+    hyperparameters: Hyperparameters = Field(
+        default=Hyperparameters(),
+        description="the optimiser's options as functions of upper problems, which learn them",
+    )
     scheduler: Recipe | None = Field(
         default=None, description="learning-rate scheduler; it is given the optimiser"
     )

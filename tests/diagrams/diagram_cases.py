@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mlograph.graph import ProblemGraph, build
+from mlograph.graph import ProblemGraph
 from mlograph.language.spec import GraphSpec
 from mlograph.plan import Plan
 from mlograph.scheduler import schedule
 
 
 def compiled(spec: dict[str, Any]) -> tuple[ProblemGraph, Plan]:
-    graph = build(GraphSpec.model_validate({"mlograph": 1, **spec}))
+    graph = ProblemGraph(GraphSpec.model_validate({"mlograph": 1, **spec}))
     return graph, schedule(graph)
 
 

@@ -56,6 +56,37 @@ def test_approximations_of_methods(method: str, says: str):
     assert says in explain(*compiled(spec))
 
 
+def test_a_truncated_loop_says_what_it_leaves_out():
+    spec = imaml()
+    inner = spec["problems"]["inner"]
+    inner["hypergradient"] = {"method": "unroll", "truncate": 2}
+    text = explain(*compiled(spec))
+    assert "unroll through inner: of its 5 steps, all but the last 2" in text
+    assert "its start too" not in text
+    inner["hypergradient"] = {"method": "unroll", "truncate": 5}
+    text = explain(*compiled(spec))
+    assert "all but the last" not in text
+    assert "its start too" in text
+
+
+@pytest.mark.parametrize("method", ["unroll", "forward"])
+def test_a_loop_that_goes_on_forgets_what_was_before(method: str):
+    spec = imaml()
+    spec["problems"]["inner"]["hypergradient"] = method
+    assert "its earlier loops" not in explain(*compiled(spec))
+    del spec["problems"]["inner"]["start_from"]
+    assert f"{method} through inner: what its earlier loops owe" in explain(*compiled(spec))
+
+
+def test_a_virtual_step_is_that_of_the_last_batch():
+    spec = imaml()
+    spec["problems"]["inner"]["hypergradient"] = "fixed_point"
+    assert "the last batch of an update" not in explain(*compiled(spec))
+    spec["problems"]["inner"]["gradient_accumulation"] = 2
+    text = explain(*compiled(spec))
+    assert "fixed_point through inner: the step is that of the last batch of an update" in text
+
+
 def test_a_method_that_nothing_flows_through_is_not_an_approximation():
     spec = imaml()
     spec["problems"]["outer"]["hypergradient"] = "darts"
@@ -77,7 +108,7 @@ def test_the_options_of_a_method_are_its_counts_and_what_was_changed():
         "warm_start": True,
         "damping": 0.5,
     }
-    assert "by cg (damping 0.5, iterations 10, warm_start on):" in explain(*compiled(spec))
+    assert "by cg (damping 0.5, warm_start on, iterations 10):" in explain(*compiled(spec))
 
 
 def test_a_long_period_is_broken_and_indented():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cases import (
+    RATE,
     Maml,
     Point,
     after_loops,
@@ -18,6 +19,7 @@ from cases import (
     positive,
     quadratic,
     relative_error,
+    series,
 )
 from torch import Tensor, nn
 
@@ -36,7 +38,7 @@ def curved(x: Tensor, u: Tensor, shift: Tensor) -> Tensor:
     return 0.5 * distance @ A @ distance + 0.1 * x.pow(4).sum() + 0.1 * (u * x.sin()).sum()
 
 
-def curved_graph(u: Tensor, method: str, **inner: Any) -> Graph:
+def curved_graph(u: Tensor, method: Any, **inner: Any) -> Graph:
     def inner_loss(inner: Any, outer: Any, batch: Tensor) -> Tensor:
         return curved(inner(), outer(), batch)
 
@@ -215,6 +217,67 @@ def test_it_goes_through_batch_statistics_that_are_updated_as_it_runs():
     assert program.problems["inner"].model.module[1].num_batches_tracked == 3
 
 
+CHECKPOINTS = ("none", "steps", "sqrt")
+each_checkpoint = pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+
+
+@each_checkpoint
+@pytest.mark.parametrize("last", [1, 2, 5, 11, 12, 13])
+def test_truncated_to_k_steps_it_is_the_series_of_k_terms(last: int, checkpoint: str):
+    """Of a loop of twelve, at the solution."""
+    case = quadratic()
+    method = {"method": "unroll", "truncate": last, "checkpoint": checkpoint}
+    found = after_loops(bound(case.graph(method, unroll_steps=12)), "outer")
+    assert relative_error(found, case.closed_form(series(RATE, min(last, 12)))) < 1e-10
+
+
+@each_checkpoint
+@pytest.mark.parametrize("last", [1, 3, 5])
+def test_truncated_it_does_not_reach_the_start_of_a_longer_loop(last: int, checkpoint: str):
+    maml = Maml(weight=0.7, steps=5)
+    method = {"method": "unroll", "truncate": last, "checkpoint": checkpoint}
+    v = maml.adapted - maml.t
+    expected = maml.unrolled if last == 5 else 0.7 * series(RATE, last)(maml.hessian, v)
+    assert relative_error(maml.hypergradient(method), expected) < 1e-10
+
+
+def test_truncated_it_is_refused_where_only_the_start_matters():
+    method = {"method": "unroll", "truncate": 2}
+    bound(Maml(steps=2).graph(method))
+    with pytest.raises(GraphError) as caught:
+        bound(Maml(steps=3).graph(method))
+    assert [str(fault) for fault in caught.value.faults] == [
+        "problems.inner.hypergradient.truncate: the last steps of a loop of 3 do not reach its "
+        "start, and the loss of 'inner' does not read 'outer' in any other way (add a term such "
+        "as mlograph.losses.proximal, or write 'truncate: 3')"
+    ]
+
+
+@each_checkpoint
+@pytest.mark.parametrize("name", LOOPS)
+def test_checkpoints_change_nothing_but_the_memory(name: str, checkpoint: str):
+    method = {"method": "unroll", "checkpoint": checkpoint}
+    found = after_loops(bound(curved_graph(START, method, **LOOPS[name])), "outer")
+    expected = after_loops(bound(curved_graph(START, "unroll", **LOOPS[name])), "outer")
+    assert relative_error(found, expected) < 1e-12
+
+
+def test_the_longer_the_nearer_to_the_whole_loop():
+    whole = after_loops(bound(curved_graph(START, "unroll", unroll_steps=20)), "outer")
+    errors = [
+        relative_error(
+            after_loops(
+                bound(curved_graph(START, {"method": "unroll", "truncate": k}, unroll_steps=20)),
+                "outer",
+            ),
+            whole,
+        )
+        for k in (1, 5, 10, 19, 20)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-12
+
+
 def test_more_steps_come_nearer_to_the_implicit_function_theorem():
     case = quadratic()
     exact = case.closed_form(inverse)
@@ -231,7 +294,8 @@ def test_an_optimiser_that_torch_cannot_differentiate_is_refused():
     with pytest.raises(GraphError) as caught:
         bound(graph)
     assert [str(fault) for fault in caught.value.faults] == [
-        "problems.inner.optimizer: torch cannot differentiate a step of Adafactor, so no 'unroll'"
+        "problems.inner.optimizer: torch cannot differentiate a step of Adafactor "
+        "('unroll' needs an optimiser with 'differentiable', as Adam has it)"
     ]
 
 

@@ -60,9 +60,15 @@ REFUSED = [
     ("problems.upper.optimizer.momentum=1",
      "overrides:1:26: problems.upper.optimizer.momentum: the graph has no such key"
      " (to add a new key, write +problems.upper.optimizer.momentum=1)"),
-    ("problems.lower.hypergradient.rank=1",
-     "overrides:1:30: problems.lower.hypergradient.rank: unknown key"
-     " (known: damping, iterations, method, tol, warm_start)"),
+    ("problems.lower.hypergradient.alpha=1",
+     "overrides:1:30: problems.lower.hypergradient.alpha: unknown key"
+     " (an option of 'neumann', not of 'cg')"),
+    ("problems.upper.hypergradient.alpha=1",
+     "overrides:1:30: problems.upper.hypergradient.alpha: unknown key"
+     " (an option of 'neumann', not of 'cg')"),
+    ("problems.lower.hypergradient.iteration=1",
+     "overrides:1:30: problems.lower.hypergradient.iteration: unknown key"
+     " (did you mean 'iterations'?)"),
     ("+name=x", "overrides:1:2: name: the graph has this key already (to change it, write name=x)"),
     ("+vars.list[0]=1", "overrides:1:12: vars.list[0]: the graph has this key already"
      " (to change it, write vars.list[0]=1)"),
@@ -93,7 +99,7 @@ REFUSED = [
     ("vars.rate=${vars.rat}", "overrides:1:11: vars.rate: '${vars.rat}' refers to nothing in this"
      " graph (did you mean 'rate'?)"),
     ("engine.seed=one", "overrides:1:13: engine.seed: expected an integer ≥ 0, got 'one'"),
-    ("engine.validate.every=5", "overrides:1:8: engine.validate: missing key '_target_'"),
+    ("engine.validate.every=5", "overrides:1:8: engine.validate._target_: missing key"),
     ("include=a.yaml", "overrides:1:1: include: what a file includes cannot be overridden"),
     ("+problems.lower.typo=1",
      "overrides:1:17: problems.lower.typo: unknown key"),
@@ -103,6 +109,15 @@ REFUSED = [
 @pytest.mark.parametrize(("text", "message"), REFUSED)
 def test_overrides_that_are_refused(text: str, message: str):
     assert complaints(GRAPH, [text]) == [message]
+
+
+def test_another_method_leaves_behind_the_options_of_the_one_before():
+    (told,) = complaints(GRAPH, ["problems.lower.hypergradient.method=unroll"])
+    assert told.startswith("g.yaml:14:33: problems.lower.hypergradient.iterations: unknown key")
+    assert told.endswith(
+        "not of 'unroll'; to drop the options of another method, write"
+        " problems.lower.hypergradient=unroll)"
+    )
 
 
 def test_overrides_are_lines_of_one_text_and_all_reported():

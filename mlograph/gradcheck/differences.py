@@ -1,0 +1,77 @@
+"""Derivatives of a function of one number by finite differences, and how far they may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+
+from mlograph import trees
+from mlograph.trees import Vector
+
+Line = Callable[[float], float]
+
+# The first of three steps, each half of the one before, for parameters of length one.
+_FIRST = 4e-3
+_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class Slope:
+    """dF/dt at zero, and how far it may be off."""
+
+    value: float
+    doubt: float
+
+
+def slope(line: Line, size: float, step: float | None = None) -> Slope:
+    """dF/dt at t = 0 of F(t) = `line`(t) by central differences.
+
+    Without a step, three of them, each half of the one before, are extrapolated to zero (Ridders,
+    1982): an error of order step⁶ where F is smooth. The doubt is how far the best two
+    extrapolations are apart; where F has kinks or noise, it shows. With a step, the difference is
+    taken as it is, and the doubt is how far that of half the step lies.
+
+    Args:
+        line: F along a unit direction.
+        size: ‖u‖, the length of what moves.
+        step: of the differences.
+    """
+    if step is not None:
+        whole, half = _central(line, step), _central(line, step / 2)
+        return Slope(whole, abs(whole - half))
+    first = _FIRST * (min(1.0, max(size, 0.01)) if size else 1.0)
+    table: list[list[float]] = []
+    best = Slope(float("nan"), float("inf"))
+    for level in range(_LEVELS):
+        row = [_central(line, first / 2**level)]
+        for order in range(1, level + 1):
+            weight = 4.0**order
+            row.append((weight * row[order - 1] - table[-1][order - 1]) / (weight - 1.0))
+            doubt = max(abs(row[order] - row[order - 1]), abs(row[order] - table[-1][order - 1]))
+            if doubt < best.doubt:
+                best = Slope(row[order], doubt)
+        table.append(row)
+    return best
+
+
+def _central(line: Line, step: float) -> float:
+    ahead, behind = line(step), line(-step)
+    if not (isfinite(ahead) and isfinite(behind)):
+        return float("nan")
+    return (ahead - behind) / (2.0 * step)
+
+
+def directions(like: Vector, count: int, seed: int) -> list[Vector]:
+    """Random unit vectors in the space of `like`; torch's own random numbers stay as they are."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(count):
+        vector = {
+            name: torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+            for name, x in like.items()
+        }
+        found.append(trees.scale(1.0 / float(trees.norm(vector)), vector))
+    return found

@@ -1,0 +1,44 @@
+"""A report for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mlograph.gradcheck.report import Report, Row, UpperReport
+from mlograph.gradcheck.text import COLUMNS, NUMBERS, cells, remarks, title
+from mlograph.terminal import printable_line
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report: the numbers in tables, the rest as in plain text."""
+    for upper in report.uppers:
+        console.print(_plain(title(report, upper)))
+        console.print(_table(report, upper))
+        for line in remarks(report, upper):
+            console.print(_plain(line))
+
+
+def _table(report: Report, upper: UpperReport) -> Table:
+    table = Table()
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in NUMBERS else "left")
+    for row in upper.rows:
+        if not row.failure:
+            style = _style(report, upper, row)
+            texts = (Text(printable_line(cell), style=style) for cell in cells(row))
+            table.add_row(*texts)
+    return table
+
+
+def _style(report: Report, upper: UpperReport, row: Row) -> str:
+    """What agrees with the reference that counts is green; what the graph asks for is bold."""
+    colour = "green" if row.error(upper.judged_by) <= report.tol else ""
+    if row.configured and not upper.passed:
+        colour = "red"
+    return f"bold {colour}".strip() if row.configured else colour
+
+
+def _plain(line: str) -> Text:
+    return Text(printable_line(line))

@@ -1,0 +1,60 @@
+"""Cross-derivatives by finite differences: what methods without second derivatives share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlograph import trees
+from mlograph.fields import scalar
+from mlograph.hypergradients.protocol import Response
+from mlograph.problem import Term, gradients_by_owner
+from mlograph.trees import Vector
+
+
+def cross_derivatives(
+    response: Response, direction: Vector, epsilon: float, targets: tuple[str, ...]
+) -> dict[str, Vector]:
+    """(∂²L/∂t∂θ) · w for every target t: (∂_t L(θ + hw) − ∂_t L(θ − hw)) / 2h, h = epsilon/‖w‖.
+
+    Two first-order gradients, off by O(epsilon²). Both evaluations draw the random numbers of
+    the moment and work on copies: parameters and buffers are never touched. Only the loss terms
+    that read a target are evaluated. A direction of zero gives zeros.
+    """
+    size = float(trees.norm(direction))
+    if size == 0.0:
+        others = response.problem.others
+        return {target: trees.zeros_like(others[target].params) for target in targets}
+    step = epsilon / size
+    ahead = _gradients(response, direction, step, targets)
+    behind = _gradients(response, direction, -step, targets)
+    return {t: trees.scale(0.5 / step, trees.axpy(-1.0, behind[t], ahead[t])) for t in targets}
+
+
+def _gradients(
+    response: Response, direction: Vector, factor: float, targets: tuple[str, ...]
+) -> dict[str, Vector]:
+    """∂_t L at θ + factor · direction, by target."""
+    terms = response.problem.terms_reading(targets)
+    return gradients_at(response, trees.scale(factor, direction), targets, terms)
+
+
+def gradients_at(
+    response: Response,
+    offset: Vector,
+    owners: tuple[str, ...],
+    terms: Iterable[Term] | None = None,
+) -> dict[str, Vector]:
+    """∂L at θ + offset, by owner: the lower problem itself or problems that it reads.
+
+    The evaluation draws the random numbers of the moment and works on copies; `terms` are all
+    those of the loss by default. Parameters that these do not depend on are left out.
+    """
+    problem = response.problem
+    own = {name: param.detach() for name, param in problem.model.params.items()}
+    moved = {name: own[name] + x for name, x in offset.items()}
+    at = {name: x.requires_grad_() for name, x in {**own, **moved}.items()}
+    views = problem.views({problem.name: problem.model.at(at)})
+    with response.moment.random.replayed(problem.device):
+        loss = scalar(problem, problem.evaluate(views, response.moment, terms))
+    wanted = {o: at if o == problem.name else problem.others[o].params for o in owners}
+    return gradients_by_owner(loss, wanted)

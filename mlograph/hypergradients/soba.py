@@ -1,0 +1,47 @@
+"""Single-loop methods: the linear system moves along with the problems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from mlograph import linear
+from mlograph.hypergradients.implicit import Implicit
+from mlograph.language import methods
+from mlograph.linear import Solution, System
+from mlograph.optimizers import learning_rates
+from mlograph.problem import Problem
+from mlograph.trees import Vector
+
+
+@final
+@dataclass(frozen=True)
+class Soba(Implicit):
+    """w ← w − rate·((H + damping·I) w − v), some steps an update, from where the last ones ended.
+
+    SOBA (Dagréou et al., 2022): one step, so one HVP and one VJP an update; w follows H⁻¹v while
+    the problems move, and is far from it in the first updates. AmIGO (Arbel and Mairal, 2022): ten
+    steps. stocBiO (Ji, Yang and Liang, 2021): ten steps from zero, a truncated Neumann series.
+    From zero the first step needs no HVP. `rate: lr` takes every parameter's present learning
+    rate. Diverges where rate·λmax > 2, and the run says so.
+    """
+
+    options: methods.Soba
+
+    def solve(
+        self, problem: Problem, system: System, adjoint: Vector, guess: Vector | None = None
+    ) -> Solution:
+        return linear.richardson(
+            system.damped(self.options.damping).product,
+            adjoint,
+            steps=self.options.count,
+            rates=self._rates(problem),
+            start=guess if self.options.is_warm else None,
+            tol=self.options.tol,
+        )
+
+    def _rates(self, problem: Problem) -> dict[str, float]:
+        params, rate = problem.model.params, self.options.rate
+        if rate == "lr":
+            return learning_rates(problem.optimizer, params)
+        return dict.fromkeys(params, rate)
