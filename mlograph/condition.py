@@ -93,11 +93,12 @@ class Condition:
         """Φ(own, reads) with its graph, without the parameters that the loss never touches."""
         problem = self.problem
         tensors = {**reads, problem.name: own}
-        for answer in self.answers:
-            tensors[answer.name] = answer.solution(tensors)
         models = {problem.name: problem.model, **problem.others}
-        views = {name: model.at(tensors[name]) for name, model in models.items()}
+        # Also within the last backward pass of all, which is itself not to be differentiated.
         with torch.enable_grad(), self.moment.random.replayed(problem.device):
+            for answer in self.answers:
+                tensors[answer.name] = answer.solution(tensors)
+            views = {name: model.at(tensors[name]) for name, model in models.items()}
             evaluation = problem.evaluate(views, self.moment)
             check_answers(problem, evaluation, [answer.name for answer in self.answers])
             return own_gradient(evaluation, own, create_graph=True)

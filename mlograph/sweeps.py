@@ -49,9 +49,19 @@ class _Sweeps:
             for name in graph.order
         }
         self._known: dict[str, frozenset[str]] = {}
-        # Lower ones first: a problem asks for what those below it depend on.
-        for name in graph.order:
-            self._known[name] = self._depends(name, None)
+        # Lower ones first: a problem asks for what those below it depend on, and who answers to
+        # them. Hidden ones may come later in the order, so it takes another look now and then.
+        for _ in graph.order:
+            before = dict(self._known), dict(self._answers)
+            for name in graph.order:
+                if graph.lowers(name):
+                    self._answers[name] = frozenset(self._sent(name))
+                self._known[name] = self._depends(name, None)
+            if before == (self._known, self._answers):
+                break
+
+    def _sent(self, upper: str) -> dict[str, tuple[str, ...]]:
+        return _sends(upper, self._graph, lambda name: self._depends(name, upper))
 
     def sweep(self, upper: str) -> Sweep:
         """The order in which the hypergradient of `upper` visits the problems that answer to it.
@@ -60,7 +70,7 @@ class _Sweeps:
         move a problem below it, without an l2u chain of their own to it. Whoever depends on a
         problem is visited before it.
         """
-        sends = _sends(upper, self._graph, lambda name: self._depends(name, upper))
+        sends = self._sent(upper)
         visits = tuple(Visit(name, to, self._is_total(name, upper)) for name, to in sends.items())
         left_out = (*_partial(self._graph, visits), *self._circles(upper, visits))
         return Sweep(upper, visits, left_out)

@@ -49,7 +49,7 @@ class Oracle:
         for name in lowers:
             x = self.points[name].clone().requires_grad_()
             # Whoever does not answer to the problem is at its own point as well.
-            loss = self._total(name, x, {}, {**tilts, name: torch.zeros(SIZE).double()}, 1)
+            loss = self._total(name, x, {}, {**tilts, name: torch.zeros(SIZE).double()}, 0)
             tilts[name] = torch.autograd.grad(loss, x)[0]
         return {**tilts, top: torch.zeros(SIZE).double()}
 
@@ -65,21 +65,23 @@ class Oracle:
     def hypergradient(self, top: str) -> Tensor:
         """dL/dθ of a problem, all below it answering."""
         x = self.points[top].clone().requires_grad_()
-        return torch.autograd.grad(self._total(top, x, {}, self.tilts, 1), x)[0]
+        return torch.autograd.grad(self._total(top, x, {}, self.tilts, 0), x)[0]
 
     def _total(
         self, name: str, x: Tensor, known: Vector, tilts: Mapping[str, Tensor], order: int
     ) -> Tensor:
-        """The loss at x, right up to derivatives of an order, with all that it reads solved for."""
-        known = {**known, name: x}
-        others = {
-            other: known[other]
-            if other in known
-            # Its slope is a part of the gradient of this loss, which is differentiated in turn.
-            else self._solution(other, known, tilts, order + self._answers(other, known))
-            for other in self.reads[name]
-        }
-        return self.loss(name, x, others, tilts)
+        """The loss at x, its gradient right up to derivatives of an order, all others solved for.
+
+        Higher problems are solved first: those below them answer to them.
+        """
+        known, moving = {**known, name: x}, {name}
+        sought = self._reach(name, known) - known.keys()
+        for other in [one for one in reversed([*self.reads]) if one in sought]:
+            # The slope of what moves with x is a part of the gradient.
+            moves = not moving.isdisjoint(self._reach(other, known))
+            solution = self._solution(other, known, tilts, order + moves)
+            known, moving = {**known, other: solution}, moving | ({other} if moves else set())
+        return self.loss(name, x, known, tilts)
 
     def _solution(
         self, name: str, known: Vector, tilts: Mapping[str, Tensor], order: int
@@ -94,12 +96,13 @@ class Oracle:
             x = x - torch.linalg.solve(torch.stack(rows), gradient)
         return x
 
-    def _answers(self, name: str, known: Vector) -> bool:
-        """Whether a solution depends on what was fixed last."""
-        reached = [name]
+    def _reach(self, name: str, known: Vector) -> set[str]:
+        """What a problem's loss depends on, others answering where they are not known."""
+        reached = [*self.reads[name]]
         for one in reached:
-            reached += [x for x in self.reads[one] if x not in known and x not in reached]
-        return [*known][-1] in {other for one in reached for other in self.reads[one]}
+            if one not in known:
+                reached += [x for x in self.reads[one] if x not in reached]
+        return {*reached}
 
     def _matrix(self, name: str, other: str, which: int) -> Tensor:
         place = [*self.reads].index(name) * 100 + [*self.reads].index(other) * 2 + which

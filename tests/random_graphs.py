@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from random import Random
 from typing import Any
 
 import networkx as nx
-from hypothesis import assume
 from hypothesis import strategies as st
 
 from mlograph.checks import examine
@@ -69,23 +70,44 @@ def unnested(draw: st.DrawFn) -> tuple[list[str], list[str]]:
     return [*shuffled], edges
 
 
-@st.composite
-def multilevel(draw: st.DrawFn, largest: int = 5) -> tuple[list[str], list[str]]:
-    """A hierarchy in which the top, and perhaps one more problem, constrain others below them.
+def multilevel(seed: int) -> tuple[list[str], list[str]]:
+    """Up to 6 problems; the top, and perhaps two more, constrain others below them.
 
-    No two problems depend on one another: a sweep would leave one of both ways out, and say so.
+    Where two leaders share a follower, one is below the other: else they take each other as given,
+    or a sweep leaves out one of both ways and says so.
     """
-    problems, upwards = draw(hierarchies(largest))
-    net = nx.DiGraph(upwards)
-    edges = [f"l2u: {source} -> {target}" for source, target in upwards]
-    middles = draw(st.lists(st.sampled_from(problems[1:]), max_size=1, unique=True))
-    for upper in sorted({*middles, problems[-1]}):
-        below = sorted(nx.ancestors(net, upper))
-        fewest = 1 if upper == problems[-1] else 0
-        if below:
-            moved = draw(st.lists(st.sampled_from(below), min_size=fewest, max_size=2, unique=True))
-            edges += [f"u2l: {upper} -> {lower}" for lower in moved]
-    shuffled = draw(st.permutations(problems))
-    found = sweeps(structure({n: {} for n in shuffled}, edges, engine={"of": problems[-1]}))
-    assume(not any(sweep.approximations for sweep in found.values()))
-    return [*shuffled], edges
+    drawn = Random(seed)
+    while True:
+        problems = names(drawn.randint(2, 6))
+        upwards = []
+        for index, lower in enumerate(problems[:-1], start=1):
+            above = problems[index:]
+            uppers = drawn.sample(above, drawn.randint(1, min(3, len(above))))
+            upwards += [(lower, upper) for upper in uppers]
+        net = nx.DiGraph(upwards)
+        edges = [f"l2u: {source} -> {target}" for source, target in upwards]
+        leaders = {*drawn.sample(problems[1:], drawn.randint(0, min(2, len(problems) - 1)))}
+        for leader in sorted(leaders | {problems[-1]}):
+            below = sorted(nx.ancestors(net, leader))
+            moved = drawn.sample(below, drawn.randint(1, min(2, len(below)))) if below else []
+            edges += [f"u2l: {leader} -> {lower}" for lower in moved]
+        drawn.shuffle(problems)
+        graph = structure({n: {} for n in problems}, edges, engine={"of": max(problems)})
+        announced = any(sweep.approximations for sweep in sweeps(graph).values())
+        if not announced and not any(
+            rivals(graph, one, two) for one, two in combinations(problems, 2)
+        ):
+            return problems, edges
+
+
+def rivals(graph: ProblemGraph, one: str, other: str) -> bool:
+    """Whether both lead a problem below both, side by side."""
+    below, beside = graph.below(one), graph.below(other)
+    leading = bool(graph.lowers(one) and graph.lowers(other))
+    return (
+        leading
+        and one not in beside
+        and other not in below
+        and one != other
+        and bool(below & beside)
+    )

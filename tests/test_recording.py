@@ -440,6 +440,22 @@ def test_a_pass_tells_the_derivatives_by_what_it_read(way: Any):
     assert relative_error(torch.cat([*watched.lower["leaf"].values()]), expected) < 1e-12
 
 
+def middle_after(program: Program) -> Tensor:
+    executor = Executor(program)
+    for instruction in takewhile(lambda one: one != Step("top"), program.plan.period):
+        executor.execute(instruction)
+    return parameters(program, "middle")
+
+
+@each_way
+def test_what_problems_below_send_back_is_a_part_of_the_step(way: Any):
+    top = numbers(3, seed=4)
+    plain, other = (middle_after(tree("cg", top, "cg", nested=n)) for n in (True, False))
+    found = middle_after(tree(way, top, "cg", nested=True))
+    assert relative_error(found, plain) < 1e-12
+    assert relative_error(other, plain) > 1e-3
+
+
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("way", WAYS[1:], ids=named)
 def test_a_tree_gives_the_same_however_it_is_recorded(way: Any, nested: bool):

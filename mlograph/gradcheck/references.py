@@ -87,7 +87,7 @@ def solved(at: Place, settings: Settings) -> Solved:
 
 
 def relative_error(reference: Reference, found: tuple[float, ...]) -> float:
-    """‖found − slopes‖ / ‖slopes‖ along the directions; what is below `floor` counts for nothing."""
+    """‖found − slopes‖ / ‖slopes‖; a difference below the reference's floor counts for nothing."""
     off = hypot(*(a - b for a, b in zip(found, reference.slopes, strict=True)))
     if off <= reference.floor:
         return 0.0

@@ -105,9 +105,7 @@ def applicable() -> list[Any]:
         for case in GENERAL
         if name not in SCALAR and not methods.METHODS[name].needs_symmetry
     ]
-    return [
-        pytest.param(case, name, id=f"{name}-{case.name}") for case, name in gradients + fields
-    ]
+    return [pytest.param(case, name, id=f"{name}-{case.name}") for case, name in gradients + fields]
 
 
 def test_what_graph_files_may_name_is_what_is_registered():

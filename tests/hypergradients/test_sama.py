@@ -152,8 +152,6 @@ def test_it_is_the_derivative_of_one_more_step(name: str, largest: float | None)
     assert relative_error(found, expected) < 1e-6
 
 
-
-
 def test_a_loss_without_own_parameters_is_an_error_that_names_the_edge():
     losses = {"outer": outer_loss, "inner": lambda outer: outer().square().sum()}
     edges = ("u2l: outer -> inner", "l2u: inner -> outer")

@@ -24,10 +24,10 @@ from cases import (
     quadratic,
     relative_error,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle import Oracle
-from random_graphs import multilevel, structure, unnested
+from random_graphs import multilevel, names, structure, unnested
 from torch import Tensor
 
 from mlograph import Graph
@@ -269,13 +269,27 @@ def declared(oracle: Oracle, problems: list[str], edges: list[str], top: str) ->
     )
 
 
-@settings(max_examples=30)
-@given(multilevel(), st.integers(0, 10**4))
-def test_it_agrees_with_nested_differentiable_solves(shape: tuple[list[str], list[str]], seed: int):
+def agrees(shape: tuple[list[str], list[str]], seed: int) -> None:
+    """The sweep of the top equals nested differentiable solves."""
     problems, edges = shape
     top = max(problems)
     graph = structure({name: {} for name in problems}, edges, engine={"of": top})
     oracle = Oracle({name: tuple(sorted(graph.reads(name))) for name in sorted(problems)}, seed)
-    program = bound(declared(oracle, problems, edges, top))
-    found = at_rest(program, top)
-    assert relative_error(found, oracle.hypergradient(top)) < 1e-8
+    found = at_rest(bound(declared(oracle, problems, edges, top)), top)
+    assert relative_error(found, oracle.hypergradient(top)) < 1e-8, edges
+
+
+@pytest.mark.parametrize(
+    "block", [0, *(pytest.param(block, marks=pytest.mark.slow) for block in range(1, 20))]
+)
+def test_it_agrees_with_nested_differentiable_solves_on_500_random_graphs(block: int):
+    for seed in range(25 * block, 25 * block + 25):
+        agrees(multilevel(seed), seed)
+
+
+@pytest.mark.parametrize("levels", [3, 4])
+def test_it_agrees_where_every_level_constrains_the_one_below(levels: int):
+    problems = names(levels)
+    edges = [f"l2u: {a} -> {b}" for a, b in pairwise(problems)]
+    edges += [f"u2l: {b} -> {a}" for a, b in pairwise(problems)]
+    agrees((problems, edges), seed=3)
