@@ -27,7 +27,8 @@ from mlograph.language.component import (
     error_at,
     flat_json_schema,
 )
-from mlograph.language.methods import ConjugateGradient, Flag, Hypergradient
+from mlograph.language.methods import ConjugateGradient, Hypergradient
+from mlograph.language.methods.base import Flag
 
 __all__ = [
     "NAME_PATTERN",
