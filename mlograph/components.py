@@ -45,6 +45,7 @@ REFUSED = (
     "torchvision.datasets.utils",
     "torchvision.io",
     "learn2learn.data.utils",
+    "mlograph.loggers.file",
 )
 
 SHORT_NAMES: Mapping[str, str] = {

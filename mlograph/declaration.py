@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mlograph import language
 from mlograph.checks import examine
 from mlograph.components import Imports
-from mlograph.errors import Fault, GraphError
+from mlograph.errors import Fault, GraphError, NumericError, StorageError, UsageError
 from mlograph.graph import ProblemGraph, warnings
 from mlograph.language.faults import limited
 from mlograph.language.source import Source
@@ -56,7 +58,10 @@ class Declaration:
         Raises:
             GraphError: everything that is wrong with what the graph means.
         """
-        return schedule(self.structure)
+        try:
+            return schedule(self.structure)
+        except GraphError as error:
+            raise self.located(error) from error
 
     def warnings(self) -> tuple[Fault, ...]:
         """What is allowed but seldom meant, with its place."""
@@ -74,7 +79,28 @@ class Declaration:
         """The same error, each fault with its place, in the order of the text."""
         if self.source is None:
             return GraphError(limited(error.faults))
-        return GraphError(self.source.listed(error.faults))
+        faults = (
+            replace(f, message=self.hidden(f.message), hint=self.hidden(f.hint))
+            for f in error.faults
+        )
+        return GraphError(self.source.listed(faults))
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Errors inside are told with their places, and without what came from the environment."""
+        try:
+            yield
+        except GraphError as error:
+            raise self.located(error) from error
+        except (NumericError, StorageError, UsageError) as error:
+            text = self.hidden(str(error))
+            if text == str(error):
+                raise
+            raise type(error)(text) from None
+
+    def hidden(self, text: str) -> str:
+        """`text` without what came from the environment: what a component says may repeat it."""
+        return text if self.source is None else self.source.hidden(text)
 
     def _locate(self, fault: Fault) -> Fault:
         return fault if self.source is None else self.source.locate(fault)

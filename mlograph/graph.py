@@ -13,7 +13,7 @@ from functools import cached_property
 import networkx as nx
 
 from mlograph.errors import Fault, quoted
-from mlograph.language.spec import DataSpec, EnvBatch, GraphSpec, ProblemSpec
+from mlograph.language.spec import DataSpec, EdgeSpec, EnvBatch, GraphSpec, ProblemSpec
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,20 @@ class ProblemGraph:
             name: frozenset(self.lowers(name)) | frozenset(self.constrained_by(name))
             for name in self.problems
         }
+
+    @cached_property
+    def places(self) -> Mapping[tuple[str, str, str], int]:
+        """The number of each edge, of the first where it is said twice."""
+        edges = list(enumerate(self.spec.edges))[::-1]
+        return {(edge.kind, edge.source, edge.target): index for index, edge in edges}
+
+    @cached_property
+    def leaving(self) -> Mapping[str, tuple[EdgeSpec, ...]]:
+        """The edges out of each problem, in the order of the file."""
+        found: dict[str, list[EdgeSpec]] = {name: [] for name in self.problems}
+        for edge in self.spec.edges:
+            found.setdefault(edge.source, []).append(edge)
+        return {name: tuple(edges) for name, edges in found.items()}
 
     def lowers(self, name: str) -> tuple[str, ...]:
         """Problems whose solutions stand in the loss of `name`."""
@@ -178,9 +192,5 @@ def _edges_of(spec: GraphSpec, kind: str) -> nx.DiGraph[str]:
 
 def edge_path(graph: ProblemGraph, kind: str, source: str, target: str) -> tuple[str | int, ...]:
     """Where an edge stands in the spec."""
-    index = next(
-        index
-        for index, edge in enumerate(graph.spec.edges)
-        if (edge.kind, edge.source, edge.target) == (kind, source, target)
-    )
+    index = graph.places[kind, source, target]
     return ("edges", index, kind)

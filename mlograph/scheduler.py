@@ -27,8 +27,9 @@ from mlograph.plan import (
     Update,
 )
 from mlograph.sweeps import sweeps
+from mlograph.windows import windows
 
-LONGEST_PERIOD = 1_000_000
+LONGEST_PERIOD = 100_000
 
 
 def schedule(graph: ProblemGraph) -> Plan:
@@ -43,14 +44,16 @@ def schedule(graph: ProblemGraph) -> Plan:
         name: Rate(count, count // graph.problems[name].gradient_accumulation)
         for name, count in passes.items()
     }
+    answering = sweeps(graph)
     return Plan(
         prologue=tuple(_warmup(graph, passes)),
         period=period,
         rates=rates,
-        sweeps=sweeps(graph),
+        sweeps=answering,
         counted=graph.counted,
         steps=graph.spec.engine.steps,
         inner=_inner(graph),
+        tasks=tuple(windows(graph, period, answering)),
     )
 
 
@@ -286,11 +289,14 @@ def _warmup(graph: ProblemGraph, passes: Mapping[str, int]) -> Iterator[Instruct
     Raises:
         GraphError: they would be too many to be laid out.
     """
+    total = 0
     for name, spec in graph.problems.items():
+        if not spec.warmup_steps:
+            continue
         moving = sum(passes[other] for other in graph.below(name) | {name})
-        length = spec.warmup_steps * spec.gradient_accumulation * moving // passes[name]
-        if length > LONGEST_PERIOD:
-            message = f"the warm-up would take {length:,} backward passes, at most "
+        total += spec.warmup_steps * spec.gradient_accumulation * moving // passes[name]
+        if total > LONGEST_PERIOD:
+            message = f"the warm-up would take {total:,} backward passes, at most "
             path = ("problems", name, "warmup_steps")
             raise GraphError([Fault(path, f"{message}{LONGEST_PERIOD:,}")])
     for name in graph.order:

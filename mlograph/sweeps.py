@@ -9,19 +9,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 
-import networkx as nx
-
+from mlograph.errors import Fault, GraphError
 from mlograph.graph import ProblemGraph
 from mlograph.language.methods import Implicit
 from mlograph.plan import Sweep, Visit
 
 Depends = Mapping[str, frozenset[str]]
 
+# Five hundred problems in a ladder take most of it, in one or two seconds.
+MOST_WORK = 800_000
+
 
 def sweeps(graph: ProblemGraph) -> dict[str, Sweep]:
-    """The sweep of every problem that has problems below it."""
+    """The sweep of every problem that has problems below it.
+
+    Where total conditions would take too long to be told apart, all are partial ones, which is said
+    as an approximation.
+
+    Raises:
+        GraphError: that takes too long as well, or total conditions were asked for by name.
+    """
+    # What partial conditions alone may take.
+    reads = {name: 1 + len(graph.reads(name)) for name in graph.order}
+    _Work(MOST_WORK).spend(sum(reads[name] for upper in graph.order for name in graph.below(upper)))
     found = _Sweeps(graph)
+    try:
+        found.settle()
+        return _all_sweeps(graph, found)
+    except GraphError:
+        for name, problem in graph.problems.items():
+            method = problem.hypergradient
+            if isinstance(method, Implicit) and method.curvature == "total":
+                path = ("problems", name, "hypergradient", "curvature")
+                message = "too many problems depend on one another for total curvature"
+                raise GraphError([Fault(path, message, "write 'partial'")]) from None
+        return _all_sweeps(graph, _Sweeps(graph, can_be_total=False))
+
+
+def _all_sweeps(graph: ProblemGraph, found: _Sweeps) -> dict[str, Sweep]:
     made = {name: found.sweep(name) for name in graph.order if graph.lowers(name)}
     return {
         name: replace(sweep, approximations=tuple(_left_out(made, sweep)))
@@ -31,37 +58,74 @@ def sweeps(graph: ProblemGraph) -> dict[str, Sweep]:
 
 def _left_out(made: Mapping[str, Sweep], sweep: Sweep) -> dict[str, None]:
     """What a sweep leaves out itself, and what the total conditions on its way leave out."""
-    queue, texts = [sweep], dict[str, None]()
-    for one in queue:
+    known, waiting, texts = {sweep.upper: None}, [sweep], dict[str, None]()
+    for one in waiting:
         texts.update(dict.fromkeys(one.approximations))
-        inner = (made[visit.problem] for visit in one.visits if visit.total)
-        queue += [other for other in inner if other not in queue]
+        inner = dict.fromkeys(v.problem for v in one.visits if v.total and v.problem not in known)
+        known |= inner
+        waiting += [made[name] for name in inner]
     return texts
+
+
+class _Work:
+    """Counts the dependencies that are looked at, so that no graph takes for ever."""
+
+    def __init__(self, most: int) -> None:
+        self.done, self._most = 0, most
+
+    def spend(self, amount: int) -> None:
+        self.done += amount
+        if self.done > self._most:
+            message = "too many problems depend on one another for a plan of their hypergradients"
+            raise GraphError([Fault(("edges",), message, "fewer edges make it simpler")])
 
 
 class _Sweeps:
     """Sweeps of one graph: who answers to whom is found once."""
 
-    def __init__(self, graph: ProblemGraph) -> None:
+    def __init__(self, graph: ProblemGraph, *, can_be_total: bool = True) -> None:
         self._graph = graph
-        self._answers = {
-            name: frozenset(_sends(name, graph, graph.reads)) if graph.lowers(name) else frozenset()
-            for name in graph.order
-        }
+        self._none_total = not can_be_total
+        self._work = _Work(MOST_WORK)
+        self._answers: dict[str, frozenset[str]] = {}
+        self._total: dict[str, bool] = {}
         self._known: dict[str, frozenset[str]] = {}
-        # Lower ones first: a problem asks for what those below it depend on, and who answers to
-        # them. Hidden ones may come later in the order, so it takes another look now and then.
-        for _ in graph.order:
-            before = dict(self._known), dict(self._answers)
+        if not can_be_total:
             for name in graph.order:
-                if graph.lowers(name):
-                    self._answers[name] = frozenset(self._sent(name))
-                self._known[name] = self._depends(name, None)
-            if before == (self._known, self._answers):
-                break
+                self._learn(name, ())
+            return
+        for name in graph.order:
+            self._learn(
+                name, _sends(name, graph, graph.reads, self._work) if graph.lowers(name) else ()
+            )
+
+    def settle(self) -> None:
+        """Find who answers to whom where conditions are total ones."""
+        # Lower ones first: a problem asks for what those below it depend on, and who answers to
+        # them. Only of hidden ones that come later is less known then than there is to know.
+        for name in self._graph.order:
+            if self._graph.lowers(name):
+                self._learn(name, self._sent(name))
+
+    def _learn(self, name: str, answers: Iterable[str]) -> None:
+        """Note who answers to a problem, and what follows from it."""
+        self._answers[name] = frozenset(answers)
+        self._total[name] = self._can_be_total(name)
+        self._known[name] = self._seen(name, frozenset())
+
+    def _can_be_total(self, name: str) -> bool:
+        problems, answers = self._graph.problems, self._answers[name]
+        method = problems[name].hypergradient
+        return (
+            isinstance(method, Implicit)
+            and not self._none_total
+            and method.curvature != "partial"
+            and bool(answers)
+            and all(isinstance(problems[answer].hypergradient, Implicit) for answer in answers)
+        )
 
     def _sent(self, upper: str) -> dict[str, tuple[str, ...]]:
-        return _sends(upper, self._graph, lambda name: self._depends(name, upper))
+        return _sends(upper, self._graph, lambda name: self._depends(name, upper), self._work)
 
     def sweep(self, upper: str) -> Sweep:
         """The order in which the hypergradient of `upper` visits the problems that answer to it.
@@ -71,6 +135,8 @@ class _Sweeps:
         problem is visited before it.
         """
         sends = self._sent(upper)
+        if self._none_total:
+            self._answers[upper] = frozenset(sends)
         visits = tuple(Visit(name, to, self._is_total(name, upper)) for name, to in sends.items())
         left_out = (*_partial(self._graph, visits), *self._circles(upper, visits))
         return Sweep(upper, visits, left_out)
@@ -89,47 +155,42 @@ class _Sweeps:
                         f"'{name}' is left out"
                     )
 
-    def _depends(self, name: str, upper: str | None) -> frozenset[str]:
+    def _depends(self, name: str, upper: str) -> frozenset[str]:
         """What the solution of `name` depends on, as `upper` sees it.
 
         What answers to `name` is a part of its total gradient, and so is what that depends on. But
         two leaders over one follower take each other as given: what `name` and `upper` both have
         below them tells `upper` nothing of `name`.
         """
-        reads = self._graph.reads(name)
         if not self._is_total(name, upper):
+            return self._graph.reads(name)
+        below = self._graph.below(upper)
+        return self._known[name] if name in below else self._seen(name, below)
+
+    def _seen(self, name: str, shared: frozenset[str]) -> frozenset[str]:
+        reads, answers = self._graph.reads(name), self._answers[name]
+        if not self._total[name]:
             return reads
-        answers, below = self._answers[name], frozenset[str]()
-        if upper is not None and name not in self._graph.below(upper):
-            below = self._graph.below(upper)
-        known = (self._known.get(x, self._graph.reads(x)) for x in answers - below)
+        known = (self._known.get(x, self._graph.reads(x)) for x in answers - shared)
         return reads.union(*known) - answers - {name}
 
-    def _is_total(self, name: str, upper: str | None) -> bool:
+    def _is_total(self, name: str, upper: str) -> bool:
         """Whether the condition of `name` can be, and shall be, on its total gradient.
 
         Leaders that answer to one another cannot both be followers: to either, the other's
         condition is a partial one.
         """
-        problems, answers = self._graph.problems, self._answers[name]
-        method = problems[name].hypergradient
-        return (
-            isinstance(method, Implicit)
-            and method.curvature != "partial"
-            and bool(answers)
-            and upper not in answers
-            and all(isinstance(problems[answer].hypergradient, Implicit) for answer in answers)
-        )
+        return self._total[name] and upper not in self._answers[name]
 
 
 def _sends(
-    upper: str, graph: ProblemGraph, depends: Callable[[str], frozenset[str]]
+    upper: str, graph: ProblemGraph, depends: Callable[[str], frozenset[str]], work: _Work
 ) -> dict[str, tuple[str, ...]]:
     """Who answers to `upper`, in the order of visits, and to whom each sends."""
     below = [name for name in reversed(graph.order) if name in graph.below(upper)]
-    names = below + _hidden(graph, upper, below)
-    needs = {name: depends(name) for name in names}
-    names = _dependants_first(needs, names)
+    candidates = below + _hidden(graph, upper, below)
+    needs = _leading_back(upper, graph.lowers(upper), frozenset(candidates), depends, work)
+    names = _dependants_first(needs, [name for name in candidates if name in needs])
     place = {name: index for index, name in enumerate(names)}
     sends: dict[str, tuple[str, ...]] = {}
     useful = {upper}
@@ -143,6 +204,33 @@ def _sends(
         if name in reached:
             reached.update(sends.get(name, ()))
     return {name: sends[name] for name in names if name in sends and name in reached}
+
+
+def _leading_back(
+    upper: str,
+    lowers: Iterable[str],
+    candidates: frozenset[str],
+    depends: Callable[[str], frozenset[str]],
+    work: _Work,
+) -> dict[str, frozenset[str]]:
+    """What each candidate depends on that stands on a way from one of the `lowers` to `upper`."""
+    needs: dict[str, frozenset[str]] = {}
+    readers: dict[str, list[str]] = {}
+    queue = list(lowers)
+    for name in queue:
+        if name in needs:
+            continue
+        needs[name] = depends(name)
+        work.spend(1 + len(needs[name]))
+        for other in needs[name]:
+            readers.setdefault(other, []).append(name)
+        queue += (needs[name] & candidates) - needs.keys()
+    found, back = {upper}, [upper]
+    for name in back:
+        new = [reader for reader in readers.get(name, ()) if reader not in found]
+        found.update(new)
+        back += new
+    return {name: needs[name] for name in needs if name in found}
 
 
 def _hidden(graph: ProblemGraph, upper: str, below: list[str]) -> list[str]:
@@ -160,20 +248,76 @@ def _hidden(graph: ProblemGraph, upper: str, below: list[str]) -> list[str]:
 def _dependants_first(depends: Depends, names: list[str]) -> list[str]:
     """`names` with each before what it depends on; those in a circle stay as they are."""
     place = {name: index for index, name in enumerate(names)}
-    pairs = [(name, other) for name in names for other in depends[name] if other in place]
-    if all(place[name] < place[other] for name, other in pairs):
+    needs = [[place[x] for x in depends[name] if x in place] for name in names]
+    if all(index < other for index, others in enumerate(needs) for other in others):
         return names
-    net: nx.DiGraph[str] = nx.DiGraph(pairs)
-    net.add_nodes_from(names)
-    circles = nx.condensation(net)
-    members = {
-        number: sorted(part, key=place.__getitem__)
-        for number, part in circles.nodes(data="members")
-    }
-    order = nx.lexicographical_topological_sort(
-        circles, key=lambda number: place[members[number][0]]
-    )
-    return [name for number in order for name in members[number]]
+    circle = _circles(needs)
+    waiting = dict.fromkeys(circle, 0)
+    pairs = {(circle[i], circle[o]) for i, others in enumerate(needs) for o in others}
+    after: dict[int, list[int]] = {number: [] for number in waiting}
+    for first, then in pairs:
+        if first != then:
+            after[first].append(then)
+            waiting[then] += 1
+    ready = [number for number, count in waiting.items() if not count]
+    heapify(ready)
+    order: dict[int, int] = {}
+    while ready:
+        number = heappop(ready)
+        order[number] = len(order)
+        for then in after[number]:
+            waiting[then] -= 1
+            if not waiting[then]:
+                heappush(ready, then)
+    return [names[index] for index in sorted(place.values(), key=lambda i: (order[circle[i]], i))]
+
+
+def _circles(needs: list[list[int]]) -> list[int]:
+    """For each number the least of those in its circle: what it needs and what needs it.
+
+    Path-based strong components (Gabow, 2000), without recursion.
+    """
+    found = [-1] * len(needs)
+    seen: dict[int, int] = {}
+    for root in range(len(needs)):
+        if root not in seen:
+            _walk(root, needs, seen, found)
+    return found
+
+
+def _walk(root: int, needs: list[list[int]], seen: dict[int, int], found: list[int]) -> None:
+    """Find the circles of all that `root` leads to and that was not seen yet.
+
+    `path` holds what has no circle yet, `bounds` where on it circles may still begin.
+    """
+    walk, path, bounds = [(root, iter(needs[root]))], [root], [root]
+    seen[root] = len(seen)
+    while walk:
+        number, others = walk[-1]
+        other = next(others, None)
+        if other is None:
+            walk.pop()
+            if bounds[-1] == number:
+                bounds.pop()
+                _close(path, number, found)
+        elif other not in seen:
+            seen[other] = len(seen)
+            walk.append((other, iter(needs[other])))
+            path.append(other)
+            bounds.append(other)
+        elif found[other] < 0:
+            while seen[bounds[-1]] > seen[other]:
+                bounds.pop()
+
+
+def _close(path: list[int], first: int, found: list[int]) -> None:
+    """The end of `path` from `first` on is a circle."""
+    members = [path.pop()]
+    while members[-1] != first:
+        members.append(path.pop())
+    least = min(members)
+    for member in members:
+        found[member] = least
 
 
 def _partial(graph: ProblemGraph, visits: Iterable[Visit]) -> Iterator[str]:

@@ -13,6 +13,8 @@ def printable(text: str) -> str:
 
 def printable_line(text: str) -> str:
     r"""`printable`, on one line: line feeds and tabs are written out as `\n` and `\t`."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text

@@ -75,7 +75,7 @@ def _value(value: object) -> str:
 
 def is_answering(plan: Plan, name: str) -> bool:
     """Whether some hypergradient flows through the solution of a problem."""
-    return any(visit.problem == name for sweep in plan.sweeps.values() for visit in sweep.visits)
+    return name in plan.answering
 
 
 def approximations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:

@@ -226,7 +226,7 @@ class TestRates:
             schedule(unchecked(problems, CHAIN))
         assert [str(fault) for fault in caught.value.faults] == [
             "problems.leaf: one period would take 1,000,000 backward passes of 'leaf' "
-            "(1,001,001 in all; at most 1,000,000) (unroll_steps and gradient_accumulation "
+            "(1,001,001 in all; at most 100,000) (unroll_steps and gradient_accumulation "
             "multiply along the l2u edges)"
         ]
 

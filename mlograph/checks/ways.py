@@ -28,14 +28,16 @@ def cycle_faults(known: Certainty) -> Iterator[Fault]:
 def return_faults(known: Certainty) -> Iterator[Fault]:
     """u2l edges along which no hypergradient could come back."""
     graph = known.graph
-    whole = nx.compose(graph.hierarchy, graph.constraints)
     loose = known.loose("u2l") | known.loose("l2u")
+    leading: dict[str, frozenset[str]] = {}
     for upper, lower in graph.constraints.edges:
         if lower in graph.below(upper):
             continue
-        # What lies above `upper` is held fixed while `upper` moves, so no answer comes through it.
-        answering = whole.subgraph(set(whole) - graph.above(upper))
-        if lower not in answering or not _may_lead(answering, lower, upper, loose):
+        if upper not in leading:
+            leading[upper] = _leading(graph, upper)
+        if lower not in leading[upper] and not _may_join(
+            graph, lower, upper, leading[upper], loose
+        ):
             hint = f"add 'l2u: {lower} -> {upper}', or a chain of l2u edges"
             if lower in graph.above(upper):
                 hint = f"'{lower}' lies above '{upper}': was 'u2l: {lower} -> {upper}' meant?"
@@ -45,6 +47,32 @@ def return_faults(known: Certainty) -> Iterator[Fault]:
                 "the edge could never have an effect",
                 hint,
             )
+
+
+def _leading(graph: ProblemGraph, upper: str) -> frozenset[str]:
+    """What `upper` reads, and what that reads, and so on.
+
+    What lies above `upper` is held fixed while `upper` moves, so no answer comes through it.
+    """
+    found, queue, fixed = {upper}, [upper], graph.above(upper)
+    for name in queue:
+        new = graph.reads(name) - fixed - found
+        found |= new
+        queue += new
+    return frozenset(found)
+
+
+def _may_join(
+    graph: ProblemGraph, lower: str, upper: str, leading: frozenset[str], loose: frozenset[str]
+) -> bool:
+    """Whether there would be a way back from `lower`, if a loose end led to or from anywhere."""
+    if not loose or lower in graph.above(upper):
+        return False
+    if not loose.isdisjoint(leading):
+        return True
+    whole = nx.compose(graph.hierarchy, graph.constraints)
+    answering = whole.subgraph(set(whole) - graph.above(upper))
+    return not loose.isdisjoint(nx.descendants(answering, lower) | {lower})
 
 
 def start_faults(known: Certainty) -> Iterator[Fault]:

@@ -139,7 +139,8 @@ def _levels(graph: ProblemGraph) -> dict[str, int]:
     """Rows by longest path: l2u edges rise, and u2l edges fall wherever they still can."""
     falling = graph.hierarchy.reverse()
     for upper, lower in graph.constraints.edges:
-        if not nx.has_path(falling, lower, upper):
+        # Below `upper` it stands lower already.
+        if lower not in graph.below(upper) and not nx.has_path(falling, lower, upper):
             falling.add_edge(upper, lower)
     levels: dict[str, int] = {}
     for name in nx.topological_sort(falling):

@@ -18,6 +18,9 @@ from mlograph.language.text import from_string
 from mlograph.language.tree import Mapping, Node, Plain, Scalar, child, plain
 from mlograph.language.validation import Draft, draft
 
+MOST_PROBLEMS = 1_000
+MOST_EDGES = 12_000
+
 
 @dataclass(frozen=True)
 class Source:
@@ -39,6 +42,17 @@ class Source:
         if fault.location is not None:
             return fault
         return replace(fault, location=self._place(fault.path, fault.on_key))
+
+    def hidden(self, text: str) -> str:
+        """`text` with the references in place of what came from the environment.
+
+        Values of up to three characters stay: they could be a part of any word.
+        """
+        found = {str(s.value): s.masked for _, s in tree.scalars(self.root) if s.masked is not None}
+        for value in sorted(found, key=len, reverse=True):
+            if len(value) > 3:
+                text = text.replace(value, found[value])
+        return text
 
     def listed(self, faults: Iterable[Fault]) -> list[Fault]:
         """The faults as they are shown: each with its place, in the order of the places."""
@@ -138,6 +152,7 @@ def loads(text: str, name: str = "<text>", overrides: Sequence[str] = ()) -> Loa
 
 def _finish(name: str, reader: Reader, root: Mapping, overrides: Sequence[str]) -> Reading:
     root, refused = override(root, overrides)
+    _refuse_large(root)
     done = interpolate(root, os.environ)
     values = list(tree.scalars(done.root))
     origin = Origin(
@@ -147,6 +162,25 @@ def _finish(name: str, reader: Reader, root: Mapping, overrides: Sequence[str]) 
     )
     known = [*reader.faults, *done.faults]
     return Reading(draft(plain(done.root), origin, known, refused), Source(name, done.root))
+
+
+def _refuse_large(root: Mapping) -> None:
+    """Checks take the product of problems and edges, and shall take no more than a second or two.
+
+    Raises:
+        GraphError: there are more of them than anybody could mean.
+    """
+    for key, most in (("problems", MOST_PROBLEMS), ("edges", MOST_EDGES)):
+        node = child(root, key)
+        count = 0
+        if isinstance(node, Mapping):
+            count = len(node.entries)
+        elif isinstance(node, tree.Sequence):
+            count = len(node.items)
+        if node is not None and count > most:
+            raise GraphError(
+                [Fault((key,), f"{count:,} {key}, at most {most:,}", "", node.location)]
+            )
 
 
 def _in_order(faults: Iterable[Fault], name: str) -> list[Fault]:
