@@ -28,7 +28,7 @@ from mlograph import trees
 from mlograph.fields import check_answers
 from mlograph.linear import Solution, System
 from mlograph.model import Model
-from mlograph.problem import Moment, Problem, Residual, gradients, own_gradient
+from mlograph.problem import Moment, Problem, Residual, depends_on, gradients, own_gradient
 from mlograph.trees import Vector
 
 Solve = Callable[[System, Vector], Solution]
@@ -84,7 +84,7 @@ class Condition:
         field = {f"{problem.name}.{key}": x for key, x in (evaluation.field or {}).items()}
         slopes = trees.merge(gradients(evaluation.loss, moving, create_graph=True), field)
         for other in problem.others.keys() - answering:
-            if not Residual(slopes, moving, {other: models[other].params}).cross(slopes, other):
+            if not depends_on(slopes, models[other].params):
                 yield other, problem.name
         for answer in self.answers:
             yield from answer.condition.dead_edges()

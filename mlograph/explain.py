@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from mlograph.evaluations import evaluations
 from mlograph.graph import ProblemGraph, env_batches
-from mlograph.plan import EnvStep, Folded, Instruction, Plan, Repeat, Sweep, Visit, fold
+from mlograph.plan import (
+    EnvStep,
+    Folded,
+    Instruction,
+    OneByOne,
+    Plan,
+    Repeat,
+    Sweep,
+    Visit,
+    fold,
+)
 from mlograph.terminal import printable_line
 from mlograph.wording import approximations, is_answering, method_text, role, short_name
 
 WIDTH = 96
 _INDENT = 13
 _MOST_LINES = 60
+_MOST_NAMES = 40
 
 
 def explain(graph: ProblemGraph, plan: Plan) -> str:
@@ -30,6 +42,8 @@ def explain(graph: ProblemGraph, plan: Plan) -> str:
             *_given(graph),
             *_instructions("prologue", plan.prologue),
             *_instructions("period", plan.period),
+            *_tasks(plan),
+            *_evaluations(graph, plan),
         ],
         *([*_sweep(graph, plan, sweep)] for sweep in plan.sweeps.values() if sweep.visits),
         [*_direct_only(graph, plan), *_approximate(graph, plan)],
@@ -147,6 +161,20 @@ def _instructions(label: str, instructions: tuple[Instruction, ...]) -> Iterator
     yield from _labelled(label, lines)
 
 
+def _tasks(plan: Plan) -> Iterator[str]:
+    """Which inner loops of the period may be run at once, and why others may not."""
+    texts = []
+    for one in plan.tasks:
+        if isinstance(one, OneByOne):
+            texts.append(f"loops below {one.upper} one by one: {one.reason}")
+            continue
+        size = max(one.chunks)
+        number = "all" if size == one.count else f"at most {size}"
+        when = "" if one.always else ", or one by one where that is faster: a run measures both"
+        texts.append(f"{one.count} loops of {one.lower}, {number} at once{when}")
+    yield from _paragraph("tasks", texts)
+
+
 def _laid_out(body: Iterable[Folded], width: int) -> Iterator[str]:
     """Folded instructions in lines of at most `width`, a block that is too long indented."""
     line = ""
@@ -166,6 +194,25 @@ def _laid_out(body: Iterable[Folded], width: int) -> Iterator[str]:
         yield line
 
 
+def _evaluations(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    """How often each loss is evaluated and differentiated in a period."""
+    texts = []
+    for name, done in evaluations(graph, plan).items():
+        counts = [(done.forward, "forward"), (done.backward, "backward")]
+        # Whoever has a tolerance may be done before.
+        early = "tol" in type(graph.problems[name].hypergradient).model_fields
+        counts += [(done.second, "second order at most" if early else "second order")]
+        said = [f"{count:,} {kind}" for count, kind in counts if count]
+        if done.second_each:
+            said.append(f"{done.second_each:,} second order for each of its parameters")
+        if done.forward_each:
+            said.append(f"{done.forward_each:,} forward mode for each parameter above")
+        texts.append(f"{name}: {', '.join(said)}")
+    if len(texts) > _MOST_LINES:
+        texts[_MOST_LINES:] = [f"... {_count(len(texts), 'problem')} in all"]
+    yield from _paragraph("evaluates", texts)
+
+
 def _sweep(graph: ProblemGraph, plan: Plan, sweep: Sweep) -> Iterator[str]:
     yield f"hypergradient of {sweep.upper}"
     visited = set[str]()
@@ -175,7 +222,7 @@ def _sweep(graph: ProblemGraph, plan: Plan, sweep: Sweep) -> Iterator[str]:
         yield from _visit(graph, sweep, visit, number, answers)
     fixed = [name for name in graph.order if name in graph.below(sweep.upper) - visited]
     if fixed:
-        yield f"  held fixed: {', '.join(fixed)}"
+        yield f"  held fixed: {_listed(fixed)}"
 
 
 def _answers(plan: Plan, visit: Visit) -> tuple[str, ...]:
@@ -198,7 +245,7 @@ def _visit(
     through_start = method.reaches_start(spec.unroll_steps)
     yield f"{margin}through {name} by {method_text(method)}: {method.summary}"
     if answers:
-        yield f"{margin}its Hessian is total: it contains how {', '.join(answers)} answers to it"
+        yield f"{margin}its Hessian is total: it contains how {_listed(answers)} answers to it"
     goals = " and ".join(
         f"{'back' if goal == sweep.upper else 'on'} {_way(graph, goal, name, answers)}"
         + (" (its start too)" if goal == spec.start_from and through_start else "")
@@ -210,15 +257,20 @@ def _visit(
 def _way(graph: ProblemGraph, goal: str, name: str, answers: tuple[str, ...]) -> str:
     """How a problem depends on another: by an edge, or because what answers to it does."""
     edges = _edges(graph, goal, [name])
-    return f"along {edges}" if edges else f"to {goal}, which {', '.join(answers)} answers to"
+    return f"along {edges}" if edges else f"to {goal}, which {_listed(answers)} answers to"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _edges(graph: ProblemGraph, source: str, targets: Iterable[str]) -> str:
     wanted = set(targets)
     return ", ".join(
         f"{edge.kind} {edge.source} -> {edge.target}"
-        for edge in graph.spec.edges
-        if edge.source == source and edge.target in wanted
+        for edge in graph.leaving[source]
+        if edge.target in wanted
     )
 
 
@@ -227,7 +279,7 @@ def _direct_only(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     unread = [name for name, sweep in plan.sweeps.items() if not sweep.visits]
     reasons = ((alone, "no problem lies below"), (unread, "no problem below answers"))
     yield from _paragraph(
-        "direct only", [f"{', '.join(names)}: {why}" for names, why in reasons if names]
+        "direct only", [f"{_listed(names)}: {why}" for names, why in reasons if names]
     )
 
 

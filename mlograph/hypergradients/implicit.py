@@ -16,7 +16,13 @@ class Implicit(ABC):
     """−(∂Φ/∂target)ᵀ w with (∂Φ/∂θ)ᵀ w = adjoint, from Φ(θ, u) = 0 at the solution.
 
     The solver is what differs. Φ is recorded once and serves every product. Parameters that the
-    loss never touches have no condition to satisfy and are left out.
+    loss never touches have no condition to satisfy and are left out. Bengio (2000).
+
+    Options, where a method has them: `curvature` says whether the Jacobian contains how problems
+    below answer (`total`, by double implicit products) or not (`partial`). `damping` is added to
+    its diagonal. Iterations end at ‖residual‖ ≤ `tol`·‖v‖, and begin at the last w for the same
+    pair of problems with `warm_start`, which costs a product. `precondition`: by the diagonal from
+    `rank` probes, or by `rank` columns and `rho`; `rank` products in either case.
     """
 
     @abstractmethod
@@ -31,10 +37,11 @@ class Implicit(ABC):
             return Pulled({target: {} for target in targets})
         known = {name: x for name, x in adjoint.items() if name in residual.params}
         system = System(residual.vjp, residual.jvp)
-        solution = self.solve(
-            response.problem, system, filled(known, residual.params), response.guess
-        )
-        sent = {t: trees.scale(-1.0, residual.cross(solution.value, t)) for t in targets}
+        # The loss may have touched other parameters when the last system was solved.
+        guess = None if response.guess is None else filled(response.guess, residual.params)
+        solution = self.solve(response.problem, system, filled(known, residual.params), guess)
+        crossed = residual.cross(solution.value, targets)
+        sent = {target: trees.scale(-1.0, vector) for target, vector in crossed.items()}
         return Pulled(sent, solution)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlograph.language.methods.evaluations import GRADIENT, Evaluations, Loop
+
 PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -51,6 +53,10 @@ class Method(BaseModel):
         """Whether the response flows through the start of a loop of so many steps."""
         return self.through_start
 
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """What one pull back to so many problems takes, at most, beside the loop as it runs."""
+        return Evaluations()
+
 
 class Implicit(Method):
     """Base of the methods that take an inverse of the Jacobian of a problem's condition.
@@ -63,6 +69,15 @@ class Implicit(Method):
         description="total: the Hessian contains how problems below answer; partial: it does not; "
         "auto: total where the methods below allow it",
     )
+
+    @property
+    def products(self) -> int:
+        """Products with H that the linear system takes, at most."""
+        return 0
+
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """The recorded gradient, the products, and the cross-derivatives of all targets at once."""
+        return GRADIENT + Evaluations(second=self.products + 1)
 
 
 class Damped(Implicit):
@@ -93,3 +108,9 @@ class Preconditioned(Iterative):
     rho: PositiveFloat = Field(
         default=0.01, description="what nystrom adds to the diagonal in the preconditioner"
     )
+
+    @property
+    def preparation(self) -> int:
+        """Products before the first iteration."""
+        probes = 10 if self.rank == "auto" else self.rank
+        return self.warm_start + (0 if self.precondition == "none" else probes)

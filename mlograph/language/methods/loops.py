@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from mlograph.language.methods.base import Count, Flag, Method, NonNegativeFloat
+from mlograph.language.methods.evaluations import GRADIENT, Evaluations, Loop
 
 
 class FirstOrder(Method):
@@ -63,6 +64,12 @@ class Unroll(Method):
         """Whether the response flows through the start of a loop of so many steps."""
         return self.truncate is None or self.truncate >= steps
 
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """A step back through each of the loop's, which may have to be made again."""
+        again = {"none": 0, "steps": 1, "sqrt": 2}[self.checkpoint]
+        back = loop.last(self.truncate).passes
+        return Evaluations(second=back) + GRADIENT.times(again * back)
+
 
 class Forward(Method):
     """Forward mode through the steps of the inner loop, carried along as it runs.
@@ -79,6 +86,10 @@ class Forward(Method):
     records: ClassVar[Literal["nothing", "inputs", "graphs"]] = "graphs"
     method: Literal["forward"] = "forward"
 
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """A product a step for each parameter above."""
+        return Evaluations(forward_each=loop.passes)
+
 
 class FixedPoint(Method):
     """Truncated series of the optimiser's own step map Φ: w = Σ_{k=0..K} (Φ_xᵀ)^k v, K VJPs."""
@@ -89,3 +100,7 @@ class FixedPoint(Method):
     iterations: Count = Field(default=10, description="vector-Jacobian products at most")
     tol: NonNegativeFloat = Field(default=1e-10, description="stop at ‖residual‖ ≤ tol·‖v‖")
     warm_start: Flag = Field(default=False, description="start from the previous solution")
+
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """The graph of one step, and products with it."""
+        return GRADIENT + Evaluations(second=self.iterations + self.warm_start + 1)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from mlograph.language.methods.base import Count, Flag, Method, PositiveFloat
+from mlograph.language.methods.evaluations import GRADIENT, Evaluations, Loop
 
 
 class Darts(Method):
@@ -22,6 +23,10 @@ class Darts(Method):
         default=0.01, description="parameters move by epsilon in all, along ±v"
     )
 
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """A gradient on either side."""
+        return GRADIENT.times(2)
+
 
 class Sama(Method):
     """Inverse Hessian ≈ what one step of the lower optimiser makes of a gradient (SAMA)."""
@@ -34,6 +39,10 @@ class Sama(Method):
         default=0.01, description="parameters move by epsilon in all, along ±w"
     )
 
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """The step's gradient, and one on either side."""
+        return GRADIENT.times(3)
+
 
 class Penalty(Method):
     """First-order penalty: the lower problem is solved anew with a little of the upper loss."""
@@ -43,8 +52,8 @@ class Penalty(Method):
     method: Literal["penalty"] = "penalty"
     weight: PositiveFloat = Field(
         default=100.0,
-        description="of the lower loss against the upper one; the bias falls with 1/weight, "
-        "rounding errors grow with it",
+        description="of the lower loss against the upper one, per length of its gradient; the bias "
+        "falls with 1/weight, rounding errors grow with it",
     )
     steps: Count = Field(default=10, description="gradient steps to the minimum of both")
     rate: PositiveFloat | Literal["lr"] = Field(
@@ -55,6 +64,11 @@ class Penalty(Method):
         description="add the upper loss and subtract it: twice the steps, a bias of 1/weight²",
     )
     warm_start: Flag = Field(default=False, description="start from the previous minimum")
+
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """A gradient a step, that of the solution, and those of warm starts."""
+        sides = 2 if self.symmetric else 1
+        return GRADIENT.times(1 + sides * (self.steps + self.warm_start))
 
 
 class EvolutionStrategies(Method):
@@ -81,3 +95,8 @@ class EvolutionStrategies(Method):
     def by_value(self) -> bool:
         """Whether losses above are only evaluated: they need no gradient."""
         return self.estimate == "objective"
+
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """Runs of the loop."""
+        runs = (2 if self.antithetic else 1) * self.samples
+        return GRADIENT.times(runs * loop.passes * targets)

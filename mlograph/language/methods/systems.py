@@ -16,6 +16,7 @@ from mlograph.language.methods.base import (
     PositiveFloat,
     Preconditioned,
 )
+from mlograph.language.methods.evaluations import Evaluations, Loop
 
 
 class Exact(Damped):
@@ -23,6 +24,10 @@ class Exact(Damped):
 
     summary: ClassVar[str] = "dense inverse Hessian"
     method: Literal["exact"] = "exact"
+
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """One product a parameter."""
+        return super().cost(loop, targets) + Evaluations(second_each=1)
 
 
 class ConjugateGradient(Preconditioned):
@@ -33,6 +38,11 @@ class ConjugateGradient(Preconditioned):
     method: Literal["cg"] = "cg"
     iterations: Count = Field(default=10, description="Hessian-vector products at most")
 
+    @property
+    def products(self) -> int:
+        """One an iteration, and to prepare."""
+        return self.iterations + self.preparation
+
 
 class Gmres(Preconditioned):
     """GMRES on (J + damping·I)ᵀ w = v, for a Jacobian J that need not be symmetric."""
@@ -42,6 +52,11 @@ class Gmres(Preconditioned):
     iterations: Count = Field(default=10, description="products at most")
     restart: Count = Field(default=20, description="iterations until it begins anew: memory")
 
+    @property
+    def products(self) -> int:
+        """One an iteration, and to prepare."""
+        return self.iterations + self.preparation
+
 
 class Bicgstab(Preconditioned):
     """BiCGSTAB on (J + damping·I)ᵀ w = v, for a Jacobian J that need not be symmetric."""
@@ -49,6 +64,11 @@ class Bicgstab(Preconditioned):
     summary: ClassVar[str] = "stabilised biconjugate gradients"
     method: Literal["bicgstab"] = "bicgstab"
     iterations: Count = Field(default=10, description="iterations at most, of two products")
+
+    @property
+    def products(self) -> int:
+        """Two an iteration, and to prepare."""
+        return 2 * self.iterations + self.preparation
 
 
 class NormalConjugateGradient(Iterative):
@@ -59,6 +79,15 @@ class NormalConjugateGradient(Iterative):
     iterations: Count = Field(
         default=10, description="iterations at most, of a product with J and one with Jᵀ"
     )
+
+    @property
+    def products(self) -> int:
+        """Two an iteration, one before, and one with a warm start."""
+        return 2 * self.iterations + 1 + self.warm_start
+
+    def cost(self, loop: Loop, targets: int) -> Evaluations:
+        """A product with Jᵀ is that of reverse mode, and one with J is its derivative."""
+        return super().cost(loop, targets) + Evaluations(second=self.iterations + 1)
 
 
 class Nystrom(Damped):
@@ -73,6 +102,11 @@ class Nystrom(Damped):
     seed: Annotated[int, Field(ge=0, strict=True)] = Field(
         default=0, description="which columns are drawn; always the same ones"
     )
+
+    @property
+    def products(self) -> int:
+        """One a column, and one for the residual."""
+        return self.rank + 1
 
 
 class Identity(Implicit):
@@ -119,6 +153,11 @@ class Soba(Damped):
         """Whether they begin where the last ones ended."""
         return self.preset != "stocbio" if self.warm_start == "preset" else self.warm_start
 
+    @property
+    def products(self) -> int:
+        """One a step."""
+        return self.count
+
 
 class Neumann(Iterative):
     """Truncated Neumann series: w = α Σ_{k=0..K} (I − α(H + damping·I))^k v, K HVPs."""
@@ -129,3 +168,8 @@ class Neumann(Iterative):
     alpha: PositiveFloat | Literal["auto"] = Field(
         default="auto", description="step; auto: 1/λmax, estimated by power iteration"
     )
+
+    @property
+    def products(self) -> int:
+        """One an iteration, ten for the step's length, one with a warm start."""
+        return self.iterations + self.warm_start + (10 if self.alpha == "auto" else 0)
