@@ -7,7 +7,14 @@ from math import ceil, inf, log, sqrt
 
 from mlograph.gradcheck.facts import Facts, LowerFacts
 from mlograph.gradcheck.report import SOLVED, Row, Solve, is_known
-from mlograph.language.methods import ConjugateGradient, Damped, Implicit, Neumann, Nystrom
+from mlograph.language.methods import (
+    ConjugateGradient,
+    Damped,
+    EvolutionStrategies,
+    Implicit,
+    Neumann,
+    Nystrom,
+)
 
 Rule = Callable[[Facts], Iterator[str]]
 
@@ -23,15 +30,20 @@ def advice(facts: Facts) -> tuple[str, ...]:
 def neumann_step(facts: Facts) -> Iterator[str]:
     """A Neumann series diverges where α·λmax ≥ 2."""
     for lower in facts.lowers:
-        method, seen = lower.method, lower.spectrum
-        if not isinstance(method, Neumann) or method.alpha == "auto" or seen is None:
-            continue
-        reach = method.alpha * (seen.largest + method.damping)
+        reach = _reach(lower)
         if reach >= 2.0:
             yield (
                 f"neumann diverges through '{lower.name}': alpha·λmax = {reach:.2g}, and 2 is too "
                 "much; use alpha: auto"
             )
+
+
+def _reach(lower: LowerFacts) -> float:
+    """α·λmax of a Neumann series with a step that the graph gives; zero for any other."""
+    method, seen = lower.method, lower.spectrum
+    if not isinstance(method, Neumann) or method.alpha == "auto" or seen is None:
+        return 0.0
+    return method.alpha * (seen.largest + method.damping)
 
 
 def negative_curvature(facts: Facts) -> Iterator[str]:
@@ -65,7 +77,7 @@ def unfinished_solve(facts: Facts) -> Iterator[str]:
         lower = _lower(facts, solve.problem)
         if lower is None or "max iterations" not in solve.status:
             continue
-        if not solve.residual > facts.tol:
+        if not solve.residual > facts.tol or _reach(lower) >= 2.0:
             continue
         needed = _needed(lower, facts.tol, solve)
         yield (
@@ -78,7 +90,8 @@ def _needed(lower: LowerFacts, tol: float, solve: Solve) -> str:
     """The iterations that a condition number asks for, in words; empty where nothing is known.
 
     In the norm of H, the error falls by (√κ − 1)/(√κ + 1) in each step of conjugate gradients, and
-    by 1 − 1/κ in each term of a Neumann series.
+    by 1 − α·λmin in each term of a Neumann series, or by α·λmax − 1 where that is slower; with
+    `alpha: auto`, by 1 − 1/κ.
     """
     if lower.spectrum is None or not isinstance(lower.method, Damped):
         return ""
@@ -88,7 +101,9 @@ def _needed(lower: LowerFacts, tol: float, solve: Solve) -> str:
     if isinstance(lower.method, ConjugateGradient):
         count = ceil(0.5 * sqrt(condition) * log(2.0 * sqrt(condition) / tol))
     elif isinstance(lower.method, Neumann):
-        count = ceil(condition * log(1.0 / tol))
+        reach = _reach(lower) or 1.0
+        factor = max(1.0 - reach / condition, reach - 1.0)
+        count = ceil(log(tol) / log(factor)) if factor > 0.0 else 1
     else:
         return ""
     if count <= solve.products:
@@ -115,8 +130,14 @@ def far_from_solved(facts: Facts) -> Iterator[str]:
         yield (
             f"the loop of '{lower.name}' ends with {_share(lower)} of the gradient that it began "
             f"with, and {own.method or 'an implicit method'} takes it for solved{there}: more "
-            "unroll_steps, a better optimiser, or unroll"
+            f"unroll_steps, a better optimiser, or unroll{_later(lower)}"
         )
+
+
+def _later(lower: LowerFacts) -> str:
+    if not lower.goes_on:
+        return ""
+    return "; its loops go on where the last one ended, so later in a run (--from) it may be nearer"
 
 
 def _share(lower: LowerFacts) -> str:
@@ -134,8 +155,8 @@ def off_course(facts: Facts) -> Iterator[str]:
     cheapest = min(better, key=lambda row: row.seconds)
     why = _neglected(facts)
     yield (
-        f"{own.name} points elsewhere (cosine {own.cosine:.2f}){why}; {cheapest.name} does not, "
-        f"and takes {_times(cheapest, own)}"
+        f"against '{facts.judged_by.kind}', {own.name} points elsewhere (cosine {own.cosine:.2f})"
+        f"{why}; {cheapest.name} does not, and takes {_times(cheapest, own)}"
     )
 
 
@@ -176,6 +197,17 @@ def random_numbers(facts: Facts) -> Iterator[str]:
         )
 
 
+def scattered(facts: Facts) -> Iterator[str]:
+    """Evolution strategies point the right way on average; one estimate may be far from that."""
+    methods = [x.method for x in facts.lowers if isinstance(x.method, EvolutionStrategies)]
+    if methods and facts.scatter < _CLOSE:
+        samples = min(method.samples for method in methods)
+        yield (
+            f"two estimates by es, each from {samples} random directions, have a cosine of "
+            f"{facts.scatter:.2f}: it is right on average only, and more samples scatter less"
+        )
+
+
 RULES: tuple[Rule, ...] = (
     neumann_step,
     negative_curvature,
@@ -186,6 +218,7 @@ RULES: tuple[Rule, ...] = (
     partial_curvature,
     damping_bias,
     random_numbers,
+    scattered,
 )
 
 

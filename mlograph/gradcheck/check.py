@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf, nan
 
 import torch
 
@@ -12,7 +13,8 @@ from mlograph.bind import choose_device
 from mlograph.components import Imports
 from mlograph.errors import UsageError, did_you_mean
 from mlograph.gradcheck.advice import advice
-from mlograph.gradcheck.facts import Facts, lower_facts, noise, undamped, whole
+from mlograph.gradcheck.clock import Clock, OutOfTimeError, Tell, silent
+from mlograph.gradcheck.facts import Facts, lower_facts, noise, scatter, undamped, whole
 from mlograph.gradcheck.place import Place, reach
 from mlograph.gradcheck.references import Solved, as_run, solved
 from mlograph.gradcheck.report import (
@@ -25,16 +27,39 @@ from mlograph.gradcheck.report import (
     Settings,
     UpperReport,
 )
-from mlograph.gradcheck.rows import Judge, candidates, compared, goes_through_loop
+from mlograph.gradcheck.rows import (
+    Candidate,
+    Judge,
+    Measured,
+    candidates,
+    compared,
+    goes_through_loop,
+    price,
+)
 from mlograph.gradcheck.variants import Variant, apart
 from mlograph.graph import ProblemGraph
+from mlograph.language.methods import METHODS
 from mlograph.plan import Plan
 from mlograph.randomness import untouched
 
 _LEFT_OUT = "not asked for"
 
 
-def check(graph: ProblemGraph, plan: Plan, imports: Imports, settings: Settings) -> Report:
+# Of the seconds that are left for a hypergradient, in this order: for either reference, and for
+# what advice goes by.
+_RUN_SHARE, _SOLVED_SHARE, _FACTS_SHARE = 0.35, 0.3, 0.25
+
+# A method may take so many times what would be its share; most take less.
+_PATIENCE = 3.0
+
+
+def check(
+    graph: ProblemGraph,
+    plan: Plan,
+    imports: Imports,
+    settings: Settings,
+    tell: Tell = silent,
+) -> Report:
     """Compare the hypergradients of a graph with finite differences, and its methods with another.
 
     Everything that is moved is put back; nothing is written.
@@ -44,6 +69,7 @@ def check(graph: ProblemGraph, plan: Plan, imports: Imports, settings: Settings)
         plan: its schedule.
         imports: where components may come from.
         settings: how to check.
+        tell: called with what is being computed.
 
     Raises:
         GraphError: something cannot be built.
@@ -53,9 +79,13 @@ def check(graph: ProblemGraph, plan: Plan, imports: Imports, settings: Settings)
     uppers = _uppers(graph, plan, settings)
     _check_settings(settings)
     with untouched(choose_device(graph)), _threads(graph.spec.engine.threads):
-        reports = tuple(_checked(graph, imports, upper, settings) for upper in uppers)
+        clock = Clock(settings.budget, tell)
+        reports = []
+        for number, upper in enumerate(uppers):
+            part = clock.share(len(uppers) - number)
+            reports.append(_checked(graph, imports, upper, settings, part))
     start = "the start" if settings.start is None else f"the end of {settings.start}"
-    return Report(graph.spec.name, start, settings.precision, settings.tol, reports)
+    return Report(graph.spec.name, start, settings.precision, settings.tol, tuple(reports))
 
 
 def _uppers(graph: ProblemGraph, plan: Plan, settings: Settings) -> tuple[str, ...]:
@@ -73,67 +103,113 @@ def _uppers(graph: ProblemGraph, plan: Plan, settings: Settings) -> tuple[str, .
                 f"'{name}' has no hypergradient: nothing below it answers to it "
                 f"(those that have one: {', '.join(able)})"
             )
-    return settings.uppers or tuple(able)
+    return tuple(dict.fromkeys(settings.uppers)) or tuple(able)
 
 
 def _check_settings(settings: Settings) -> None:
-    for kind in settings.references:
-        if kind not in KINDS:
-            raise UsageError(f"no reference '{kind}' ({did_you_mean(kind, KINDS)})")
-    if settings.precision not in PRECISIONS:
-        hint = did_you_mean(settings.precision, PRECISIONS)
-        raise UsageError(f"no precision '{settings.precision}' ({hint})")
+    for what, names, known in (
+        ("method", settings.methods, tuple(METHODS)),
+        ("reference", settings.references, KINDS),
+        ("precision", (settings.precision,), PRECISIONS),
+    ):
+        for name in names:
+            if name not in known:
+                near = did_you_mean(name, known) if what != "precision" else ""
+                raise UsageError(f"no {what} '{name}' ({near or 'known: ' + ', '.join(known)})")
     for name, number in (("directions", settings.directions), ("repeats", settings.repeats)):
         if number < 1:
             raise UsageError(f"{name}: expected 1 or more, got {number}")
-    for name, size in (("tol", settings.tol), ("step", settings.step)):
-        if size is not None and not size > 0.0:
+    # Only a budget may be infinite.
+    sizes = (("tol", settings.tol, inf), ("step", settings.step, inf))
+    for name, size, bound in (*sizes, ("budget", settings.budget, nan)):
+        if size is not None and (not size > 0.0 or size == bound):
             raise UsageError(f"{name}: expected a positive number, got {size:g}")
 
 
-def _checked(graph: ProblemGraph, imports: Imports, upper: str, settings: Settings) -> UpperReport:
+def _checked(
+    graph: ProblemGraph, imports: Imports, upper: str, settings: Settings, clock: Clock
+) -> UpperReport:
+    clock.tell(f"{upper}: running to the end of its inner loops")
     variant = Variant.of(apart(graph.spec, settings.precision), imports)
     with reach(variant, upper, settings.start) as at:
-        chosen = tuple(candidates(at, settings))
-        end, run = _references(at, settings)
-        judge = Judge(at, settings, run, end)
-        found = [judge.measured(candidate) for candidate in chosen]
-        judged_by = _judge(run, end.reference, through_loop=goes_through_loop(variant, at))
-        rows, best = compared(found, judged_by)
-        facts = Facts(
-            tol=settings.tol,
-            lowers=tuple(lower_facts(at)),
-            rows=tuple(rows),
-            judged_by=judged_by,
-            best=best,
-        )
-        own = facts.own
-        if not own.failure:
-            facts = replace(facts, damping=undamped(at), partial=whole(at), noise=noise(at))
+        end, run = _references(at, settings, clock)
+        judge = Judge(at, settings, run, end, clock)
+        first, *rest = candidates(at, settings)
+        claimed = AS_RUN if goes_through_loop(variant, at) else SOLVED
+        judged_by = _judge(run, end.reference, claimed)
+        # What the graph asks for is waited for, whatever it takes.
+        mine = judge.measured(first, inf)
+        facts = _facts(judge, mine, judged_by)
+        rows, best = compared([mine, *_others(judge, tuple(rest))], judged_by)
+        facts = replace(facts, rows=tuple(rows), best=best)
         return UpperReport(
             upper=upper,
             size=at.sizes[upper],
             through=tuple((name, at.sizes[name]) for name in at.visited),
+            claimed=claimed,
             judged_by=judged_by.kind,
             references=(end.reference, run),
             rows=facts.rows,
             best=best,
-            notes=tuple(_notes(end)),
+            notes=tuple(_notes(end, facts)),
             advice=advice(facts),
-            passed=judged_by.holds and own.error(judged_by.kind) <= settings.tol,
+            passed=judged_by.holds and facts.own.error(judged_by.kind) <= settings.tol,
         )
 
 
-def _references(at: Place, settings: Settings) -> tuple[Solved, Reference]:
+def _references(at: Place, settings: Settings, clock: Clock) -> tuple[Solved, Reference]:
     wanted = settings.references or KINDS
-    end = solved(at, settings) if SOLVED in wanted else Solved(_absent(SOLVED))
-    run = as_run(at, at.bound(), settings) if AS_RUN in wanted else _absent(AS_RUN)
+    end, run = Solved(_absent(SOLVED)), _absent(AS_RUN)
+    if AS_RUN in wanted:
+        try:
+            with clock.at_most(_RUN_SHARE * clock.left):
+                run = as_run(at, at.bound(), settings, clock)
+        except OutOfTimeError as error:
+            run = Reference(AS_RUN, trouble=str(error))
+    if SOLVED in wanted:
+        try:
+            with clock.at_most(_SOLVED_SHARE * clock.left):
+                end = solved(at, settings, clock)
+        except OutOfTimeError as error:
+            end = Solved(Reference(SOLVED, trouble=str(error)))
     return end, run
 
 
-def _judge(run: Reference, end: Reference, *, through_loop: bool) -> Reference:
+def _others(judge: Judge, chosen: tuple[Candidate, ...]) -> Iterator[Measured]:
+    """The rows of others than the graph's own, in the order of the registry.
+
+    The cheap ones come first, so that most are there where time is short.
+    """
+    at, clock = judge.at, judge.clock
+    order = sorted(range(len(chosen)), key=lambda number: price(at, chosen[number]))
+    found: dict[int, Measured] = {}
+    for place, number in enumerate(order):
+        share = _PATIENCE * clock.left / (len(order) - place)
+        found[number] = judge.measured(chosen[number], min(clock.left, share))
+    yield from (found[number] for number in range(len(chosen)))
+
+
+def _facts(judge: Judge, own: Measured, judged_by: Reference) -> Facts:
+    """What was measured of the graph's own choice; of the other methods there is nothing yet."""
+    at, clock = judge.at, judge.clock
+    clock.tell(f"{at.upper}: what advice needs to know")
+    facts = Facts(judge.settings.tol, (), (own.row,), judged_by)
+    try:
+        with clock.at_most(_FACTS_SHARE * clock.left):
+            facts = replace(
+                facts, lowers=tuple(lower_facts(at, begun=judge.settings.start is not None))
+            )
+            if own.value is not None:
+                facts = replace(facts, damping=undamped(at), partial=whole(at))
+                facts = replace(facts, noise=noise(at), scatter=scatter(at))
+    except OutOfTimeError:
+        return replace(facts, complete=False)
+    return facts
+
+
+def _judge(run: Reference, end: Reference, claimed: str) -> Reference:
     """What the graph's own method has to agree with: what it claims to give, if that is known."""
-    first, second = (run, end) if through_loop else (end, run)
+    first, second = (run, end) if claimed == AS_RUN else (end, run)
     return second if second.holds and not first.holds else first
 
 
@@ -141,7 +217,9 @@ def _absent(kind: str) -> Reference:
     return Reference(kind, trouble=_LEFT_OUT)
 
 
-def _notes(end: Solved) -> Iterator[str]:
+def _notes(end: Solved, facts: Facts) -> Iterator[str]:
+    if not facts.complete:
+        yield "there was no time to measure all that advice goes by; --budget gives more"
     for name in end.saddle:
         yield (
             f"'{name}' is not convex: Newton's method from the end of its loop found a stationary "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, nan
 
 import torch
@@ -12,13 +12,14 @@ from mlograph import trees
 from mlograph.adjoints import Adjoints
 from mlograph.errors import GraphError, MlographError
 from mlograph.executor import Executor
+from mlograph.gradcheck.clock import OutOfTimeError
 from mlograph.gradcheck.differences import directions
 from mlograph.gradcheck.place import Gradient, Place
 from mlograph.gradcheck.references import precise
 from mlograph.gradcheck.report import Reference, Row
 from mlograph.gradcheck.rest import has_field
 from mlograph.gradcheck.spectrum import Spectrum, spectrum
-from mlograph.language.methods import Damped, Implicit, Method
+from mlograph.language.methods import Damped, EvolutionStrategies, Implicit, Method
 from mlograph.plan import Start, Visit
 from mlograph.problem import Residual
 from mlograph.program import Program
@@ -36,6 +37,7 @@ class LowerFacts:
         end: ‖Φ‖ where its loop ended.
         spectrum: of its Hessian there; None where its condition is a field, or has no derivative.
         asymmetry: ‖(J − Jᵀ)x‖ / ‖Jx‖ of its condition's Jacobian, for some x.
+        goes_on: it is at the start of a run, and its later loops will begin where the last ended.
     """
 
     name: str
@@ -44,6 +46,7 @@ class LowerFacts:
     end: float = nan
     spectrum: Spectrum | None = None
     asymmetry: float = 0.0
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class Facts:
             relatively; NaN without damping.
         partial: by how much its partial curvature does; NaN without.
         noise: by how much other random numbers (dropout) do; NaN where there are none.
+        scatter: the cosine of two of its hypergradients whose methods drew other random directions;
+            NaN where they draw none.
+        complete: there was time to measure all this.
     """
 
     tol: float
@@ -70,6 +76,8 @@ class Facts:
     damping: float = nan
     partial: float = nan
     noise: float = nan
+    scatter: float = nan
+    complete: bool = True
 
     @property
     def own(self) -> Row:
@@ -77,12 +85,14 @@ class Facts:
         return next(row for row in self.rows if row.configured)
 
 
-def lower_facts(at: Place) -> Iterator[LowerFacts]:
-    """What is known of every problem on the way."""
+def lower_facts(at: Place, *, begun: bool) -> Iterator[LowerFacts]:
+    """What is known of every problem on the way; `begun`: the check is not at the start."""
     for visit in at.variant.plan.sweeps[at.upper].visits:
         method = at.variant.graph.problems[visit.problem].hypergradient
         try:
-            yield _lower(at, visit, method)
+            yield replace(_lower(at, visit, method), goes_on=not begun and _goes_on(at, visit))
+        except OutOfTimeError:
+            raise
         except (MlographError, RuntimeError):
             # A loss that cannot be differentiated twice has no curvature to tell of.
             yield LowerFacts(visit.problem, method)
@@ -104,6 +114,10 @@ def _lower(at: Place, visit: Visit, method: Method) -> LowerFacts:
         seen = spectrum(residual.vjp, residual.params)
     start = _start(at, program, visit.problem, total)
     return LowerFacts(visit.problem, method, start, end, seen, asymmetry)
+
+
+def _goes_on(at: Place, visit: Visit) -> bool:
+    return at.variant.graph.problems[visit.problem].start_from is None
 
 
 def _asymmetry(residual: Residual) -> float:
@@ -153,6 +167,18 @@ def noise(at: Place) -> float:
     second = at.gradient(program, at.go(program, Executor(program)), frozen=False).value
     change = _change(first, second)
     return change if change > 1e-9 else nan
+
+
+def scatter(at: Place) -> float:
+    """The cosine of two estimates that differ in the directions which evolution strategies drew."""
+    if not any(isinstance(method, EvolutionStrategies) for method in _own(at).values()):
+        return nan
+    first, second = (
+        at.gradient(program, at.run_loop(program)).value
+        for program in (at.bound(), replace(at.bound(), seed=at.bound().seed + 1))
+    )
+    sizes = float(trees.norm(first)) * float(trees.norm(second))
+    return float(trees.dot(first, second)) / sizes if sizes else nan
 
 
 def _own(at: Place) -> Mapping[str, Method]:

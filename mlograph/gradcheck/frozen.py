@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
 import torch
 
 from mlograph.batches import Feed, moved
 from mlograph.problem import Problem
 from mlograph.program import Program
-from mlograph.randomness import TorchRandomState
+from mlograph.randomness import RandomState
 from mlograph.state import ProblemState, capture, restore
 
 
@@ -46,32 +44,12 @@ class Tape:
 
 
 @dataclass(frozen=True)
-class Randomness:
-    """The state of all random numbers: torch's, numpy's and Python's."""
-
-    torchs: TorchRandomState
-    numpys: Any
-    pythons: Any
-
-    @classmethod
-    def capture(cls, device: torch.device) -> Randomness:
-        """The present state."""
-        return cls(TorchRandomState.capture(device), np.random.get_state(), random.getstate())
-
-    def restore(self, device: torch.device) -> None:
-        """Make this the present state again."""
-        self.torchs.restore(device)
-        np.random.set_state(self.numpys)
-        random.setstate(self.pythons)
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """All that a program is at one moment, for itself or for another one of the same problems."""
 
     states: Mapping[str, ProblemState]
     positions: Mapping[str, int]
-    randomness: Randomness
+    randomness: RandomState
 
     @classmethod
     def of(cls, program: Program, tapes: Mapping[str, Tape]) -> Snapshot:
@@ -80,7 +58,7 @@ class Snapshot:
         return cls(
             {name: capture(problem) for name, problem in program.problems.items()},
             {name: tape.position for name, tape in tapes.items()},
-            Randomness.capture(device),
+            RandomState.capture(device),
         )
 
     def put(self, program: Program, tapes: Mapping[str, Tape]) -> None:

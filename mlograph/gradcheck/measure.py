@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-# A call that takes longer than this is not repeated.
-_LONG = 10.0
+# Seconds after which a call is not repeated.
+_LONG = 3.0
 
 
 def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:

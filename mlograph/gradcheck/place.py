@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mlograph import trees
 from mlograph.batches import SharedEnv
+from mlograph.checkpoints import DamagedError, Found, Store, read
 from mlograph.errors import UsageError
 from mlograph.executor import Executor
 from mlograph.gradcheck.frozen import Snapshot, Tape
@@ -22,7 +22,8 @@ from mlograph.plan import Backward, EnvStep, Instruction, Plan, Start, Step
 from mlograph.problem import Moment
 from mlograph.program import Program
 from mlograph.randomness import seed_everything
-from mlograph.state import ProblemState, restore
+from mlograph.snapshot import differing, placed_on, problems_of
+from mlograph.state import restore
 from mlograph.trees import Vector
 
 
@@ -236,28 +237,25 @@ def _load(program: Program, start: Path) -> None:
     Raises:
         UsageError: there is no such state, or it is of another graph.
     """
-    path = start / "checkpoints" / "last.pt" if start.is_dir() else start
     try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UsageError(f"{start}: no finished run and no checkpoint is there") from error
-    except Exception as error:
-        raise UsageError(f"{path}: is no checkpoint that can be read: {error}") from error
-    missing = _differing(program, saved)
+        found = _found(start)
+    except OSError as error:
+        raise UsageError(f"{start}: cannot be read: {error.strerror or error}") from error
+    except DamagedError as error:
+        raise UsageError(f"{start}: {error}") from error
+    saved = problems_of(found.state)
+    missing = differing(program, saved)
     if missing:
         verb = "differs" if len(missing) == 1 else "differ"
-        raise UsageError(f"{path}: was saved by another graph: {', '.join(missing)} {verb}")
+        raise UsageError(f"{found.path}: was saved by another graph: {', '.join(missing)} {verb}")
     for name, problem in program.problems.items():
-        restore(problem, ProblemState(**saved[name], gradients={}, moment=None))
+        restore(problem, saved[name])
 
 
-def _differing(program: Program, saved: dict[str, Any]) -> Sequence[str]:
-    """The problems whose tensors have other names or shapes than the saved ones."""
-    if saved.keys() != program.problems.keys():
-        return sorted(saved.keys() ^ program.problems.keys())
-    return [
-        name
-        for name, problem in program.problems.items()
-        if {k: x.shape for k, x in problem.model.tensors().items()}
-        != {k: x.shape for k, x in saved[name]["tensors"].items()}
-    ]
+def _found(start: Path) -> Found:
+    if not start.is_dir():
+        return Found(start, read(start, placed_on(torch.device("cpu"))))
+    found = Store(start / "checkpoints").load(placed_on(torch.device("cpu")))
+    if found is None:
+        raise UsageError(f"{start}: no checkpoint is there")
+    return found

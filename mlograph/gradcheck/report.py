@@ -31,6 +31,8 @@ class Settings:
         repeats: runs over which the time of a method is the median.
         seed: of the directions.
         start: a run directory (or a checkpoint) to begin at the end of, instead of at the start.
+        budget: seconds that the check may take, about; infinite for no limit. The graph's own
+            method is computed whatever it takes; what there is no time for is left out and named.
     """
 
     uppers: tuple[str, ...] = ()
@@ -43,6 +45,7 @@ class Settings:
     repeats: int = 3
     seed: int = 0
     start: Path | None = None
+    budget: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Reference:
         doubt: how far they may be off, relative to their size; NaN where there are none.
         floor: slopes that are less cannot be told from zero.
         trouble: why they cannot be relied on, in words; empty if they can.
+        asked: how many directions there were to be; there are fewer where time ran out.
     """
 
     kind: str
@@ -62,6 +66,7 @@ class Reference:
     doubt: float = float("nan")
     floor: float = 0.0
     trouble: str = ""
+    asked: int = 0
 
     @property
     def holds(self) -> bool:
@@ -129,7 +134,8 @@ class UpperReport:
         upper: whose.
         size: how many parameters it has.
         through: the lower problems that its sweep visits, with their numbers of parameters.
-        judged_by: the kind of reference that the graph's own method has to agree with.
+        claimed: the kind of reference that the graph's own method claims to agree with.
+        judged_by: the kind that it is compared with, another one where that could not be had.
         references: what there is of them.
         rows: the graph's own choice first.
         best: name of the row that the cosines are with; empty where none could be told.
@@ -141,6 +147,7 @@ class UpperReport:
     upper: str
     size: int
     through: tuple[tuple[str, int], ...]
+    claimed: str
     judged_by: str
     references: tuple[Reference, ...]
     rows: tuple[Row, ...]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf, nan
 
 from mlograph import trees
-from mlograph.errors import GraphError, MlographError, UsageError, did_you_mean
+from mlograph.errors import GraphError, MlographError
+from mlograph.evaluations import evaluations
 from mlograph.executor import Executor
+from mlograph.gradcheck.clock import Clock, OutOfTimeError
 from mlograph.gradcheck.measure import megabytes, seconds
 from mlograph.gradcheck.place import Gradient, Place
 from mlograph.gradcheck.references import Solved, along, as_run, relative_error
@@ -25,6 +28,9 @@ _PRECISE = 1e-8
 
 # With more parameters than this, a Hessian is not written out unless it is asked for.
 _DENSE = 2000
+
+# Seconds: a call that takes longer may not be repeated to be timed.
+_LONG = 3.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,20 @@ class Candidate:
     configured: bool = False
 
 
+def price(at: Place, candidate: Candidate) -> float:
+    """About what it takes, in evaluations of a loss; nothing where it cannot be had."""
+    try:
+        variant = at.variant.with_methods(candidate.methods)
+    except GraphError:
+        return 0.0
+    found, most = 0.0, at.sizes[at.upper]
+    for name, one in evaluations(variant.graph, variant.plan).items():
+        # A derivative costs about two evaluations, and its derivative as much again.
+        found += one.forward + 2.0 * one.backward + 4.0 * one.second
+        found += 4.0 * at.sizes[name] * one.second_each + 2.0 * most * one.forward_each
+    return found
+
+
 @dataclass(frozen=True)
 class Measured:
     """A row with the hypergradient behind it; None where there is none."""
@@ -56,21 +76,14 @@ def candidates(at: Place, settings: Settings) -> Iterator[Candidate]:
     """What the graph asks for, then every method of the registry or of `settings.methods`.
 
     Where the Hessian is too large to be written out, many iterations of `cg` stand for it.
-
-    Raises:
-        UsageError: there is no such method.
     """
     own = {name: at.variant.graph.problems[name].hypergradient for name in at.answering}
     texts = sorted({method_text(method) for method in own.values()})
     names = {method_name(method) for method in own.values()}
     alone = next(iter(names)) if len(names) == 1 else ""
     yield Candidate(" + ".join(texts), alone, {}, configured=True)
-    for name in settings.methods:
-        if name not in METHODS:
-            hint = did_you_mean(name, METHODS) or f"known: {', '.join(METHODS)}"
-            raise UsageError(f"no method '{name}' ({hint})")
     large = max(at.sizes[name] for name in own) > _DENSE
-    for name in settings.methods or METHODS:
+    for name in dict.fromkeys(settings.methods or METHODS):
         if name == alone:
             continue
         options = METHODS[name]()
@@ -88,62 +101,75 @@ class Judge:
         settings: of the check.
         as_run: the reference for everybody, where all methods take the same way.
         solved: the other one.
+        clock: of the check.
     """
 
     at: Place
     settings: Settings
     as_run: Reference
     solved: Solved
+    clock: Clock
 
-    def measured(self, candidate: Candidate) -> Measured:
-        """A candidate's row. What it cannot do is said in the row."""
+    def measured(self, candidate: Candidate, seconds: float) -> Measured:
+        """A candidate's row, in about so many seconds. What it cannot do is said in the row."""
         row = Row(candidate.name, candidate.method, candidate.configured)
+        if seconds <= 0.0:
+            return Measured(replace(row, failure="no time was left (--budget gives more)"))
+        self.clock.tell(f"{self.at.upper}: {candidate.name}")
         try:
             variant = self.at.variant.with_methods(candidate.methods)
-            return self._measured(row, variant, self.at.bound(variant))
+            return self._measured(row, variant, self.at.bound(variant), seconds)
+        except OutOfTimeError:
+            why = f"'{row.method}' takes more than its share of the time (--budget gives more)"
+            return Measured(replace(row, failure=why))
         except GraphError as error:
             return Measured(replace(row, failure=error.faults[0].message))
         except (MlographError, RuntimeError) as error:
             return Measured(replace(row, failure=str(error).splitlines()[0]))
 
-    def _measured(self, row: Row, variant: Variant, program: Program) -> Measured:
+    def _measured(self, row: Row, variant: Variant, program: Program, limit: float) -> Measured:
         at, through_loop = self.at, goes_through_loop(variant, self.at)
-        executor = at.run_loop(program)
-        found = at.gradient(program, executor)
-        way = self._way(program, executor)
+        executor, began = Executor(program), time.perf_counter()
+        gradients: list[Gradient] = []
+        way = self._way(program, executor, gradients)
         device = program.problems[at.upper].device
-        row = replace(
-            row,
-            seconds=seconds(way, self.settings.repeats, device),
-            megabytes=megabytes(way, device),
-        )
-        run = self.as_run
-        if at.is_nested and through_loop and not row.configured and run.kind == AS_RUN:
-            # Its own hypergradients moved the problems on the way elsewhere.
-            run = as_run(at, program, self.settings)
-        elif at.is_nested and not through_loop:
-            at.after.put(program, at.tapes)
-            found = at.gradient(program, Executor(program))
-        errors = {
-            reference.kind: self._error(found.value, program, reference)
-            for reference in (self.solved.reference, run)
-            if reference.holds
-        }
-        at_rest = float("nan")
-        if self.solved.rest is not None and self.solved.reference.holds and not through_loop:
-            at_rest = self._error(self._at_rest(program).value, program, self.solved.reference)
+        with self.clock.at_most(limit):
+            memory = megabytes(way, device)
+            spent = time.perf_counter() - began
+            found, run = gradients[0], self.as_run
+            if at.is_nested and through_loop and not row.configured and run.kind == AS_RUN:
+                # Its own hypergradients moved the problems on the way elsewhere.
+                run = as_run(at, program, self.settings, self.clock)
+            elif at.is_nested and not through_loop:
+                at.after.put(program, at.tapes)
+                found = at.gradient(program, Executor(program))
+            errors = {
+                reference.kind: self._error(found.value, program, reference)
+                for reference in (self.solved.reference, run)
+                if reference.holds
+            }
+            at_rest = self._at_rest(program) if not through_loop else nan
+        # Without what counts memory and looks at the clock, if there is time for that.
+        again = spent <= max(_LONG, limit / 3.0)
+        taken = seconds(way, self.settings.repeats, device) if again else spent
+        row = replace(row, seconds=taken, megabytes=memory)
         row = replace(row, errors=errors, at_rest=at_rest, solves=found.solves)
         return Measured(row, found.value)
 
-    def _at_rest(self, program: Program) -> Gradient:
-        assert self.solved.rest is not None
+    def _at_rest(self, program: Program) -> float:
+        """The error where everything is solved; NaN where that is not known."""
+        if self.solved.rest is None or not self.solved.reference.holds:
+            return nan
         self.solved.rest.put(program, self.at.tapes)
-        return self.at.gradient(program, Executor(program))
+        found = self.at.gradient(program, Executor(program))
+        return self._error(found.value, program, self.solved.reference)
 
-    def _way(self, program: Program, executor: Executor) -> Callable[[], None]:
+    def _way(
+        self, program: Program, executor: Executor, found: list[Gradient]
+    ) -> Callable[[], None]:
         def call() -> None:
             self.at.run_loop(program, executor)
-            self.at.gradient(program, executor)
+            found.append(self.at.gradient(program, executor))
 
         return call
 
@@ -166,7 +192,7 @@ def compared(found: list[Measured], judged_by: Reference) -> tuple[list[Row], st
     first of those that would be exact if all were well.
     """
     able = [one for one in found if one.value is not None]
-    if not able:
+    if len(able) < 2:
         return [one.row for one in found], ""
     best = min(able, key=_rank(able, judged_by))
     assert best.value is not None

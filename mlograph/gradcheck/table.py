@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlograph.gradcheck.report import Report, Row, UpperReport
-from mlograph.gradcheck.text import COLUMNS, NUMBERS, cells, remarks, title
+from mlograph.gradcheck.text import NUMBERS, remarks, shown, title
 from mlograph.terminal import printable_line
 
 
@@ -22,13 +22,12 @@ def show(report: Report, console: Console) -> None:
 
 def _table(report: Report, upper: UpperReport) -> Table:
     table = Table()
-    for name in COLUMNS:
+    names, rows = shown(upper)
+    for name in names:
         table.add_column(name, justify="right" if name in NUMBERS else "left")
-    for row in upper.rows:
-        if not row.failure:
-            style = _style(report, upper, row)
-            texts = (Text(printable_line(cell), style=style) for cell in cells(row))
-            table.add_row(*texts)
+    for row, cells in rows:
+        style = _style(report, upper, row)
+        table.add_row(*(Text(printable_line(cell), style=style) for cell in cells))
     return table
 
 

@@ -21,6 +21,7 @@ from mlograph.gradcheck.spectrum import Spectrum
 from mlograph.language.methods import (
     ConjugateGradient,
     Darts,
+    EvolutionStrategies,
     Exact,
     Gmres,
     Method,
@@ -31,7 +32,7 @@ from mlograph.language.methods import (
 
 def facts(method: Method, *, spectrum: Spectrum | None = None, **changes: Any) -> Facts:
     """What is measured where all is well, but for some changes."""
-    lower = {k: changes.pop(k) for k in ("start", "end", "asymmetry") if k in changes}
+    lower = {k: changes.pop(k) for k in ("start", "end", "asymmetry", "goes_on") if k in changes}
     row = {
         k: changes.pop(k)
         for k in ("errors", "at_rest", "cosine", "seconds", "solves")
@@ -82,8 +83,8 @@ FIRES: dict[Rule, tuple[Facts, str]] = {
     ),
     rules.off_course: (
         facts(Darts(), cosine=0.6),
-        "darts points elsewhere (cosine 0.60): the identity stands for the inverse Hessian; best "
-        "does not, and takes 3.0 times as long",
+        "against 'solved', darts points elsewhere (cosine 0.60): the identity stands for the "
+        "inverse Hessian; best does not, and takes 3.0 times as long",
     ),
     rules.partial_curvature: (
         facts(Exact(curvature="partial"), partial=0.25),
@@ -98,6 +99,11 @@ FIRES: dict[Rule, tuple[Facts, str]] = {
         facts(Exact(), noise=0.35),
         "with other random numbers (dropout) on the same batches this hypergradient differs by "
         "35%: the check holds them fixed, a run does not",
+    ),
+    rules.scattered: (
+        facts(EvolutionStrategies(samples=8), scatter=0.19),
+        "two estimates by es, each from 8 random directions, have a cosine of 0.19: it is right on "
+        "average only, and more samples scatter less",
     ),
 }
 
@@ -136,6 +142,11 @@ SILENT: dict[Rule, list[Facts]] = {
     rules.partial_curvature: [facts(Exact()), facts(Exact(curvature="partial"), partial=1e-3)],
     rules.damping_bias: [facts(Exact()), facts(Exact(damping=1e-3), damping=1e-3)],
     rules.random_numbers: [facts(Exact()), facts(Exact(), noise=1e-4)],
+    rules.scattered: [
+        facts(Exact()),
+        facts(EvolutionStrategies(samples=800), scatter=0.99),
+        facts(EvolutionStrategies(samples=8)),
+    ],
 }
 
 
@@ -165,7 +176,18 @@ class TestOfIterations:
 
     def test_a_neumann_series_needs_as_many_as_the_condition_number_asks_for(self):
         text = self.solve(Neumann(), Spectrum(0.1, 4.0))
-        assert text.endswith("more iterations, about 185 for 0.01 (the condition number is 40)")
+        assert text.endswith("more iterations, about 182 for 0.01 (the condition number is 40)")
+
+    def test_a_neumann_step_of_ones_own_has_its_own_rate(self):
+        text = self.solve(Neumann(alpha=0.05), Spectrum(0.1, 4.0))
+        assert text.endswith("about 919 for 0.01 (the condition number is 40)")
+        text = self.solve(Neumann(alpha=0.499), Spectrum(0.1, 4.0))
+        assert text.endswith("about 1149 for 0.01 (the condition number is 40)")
+
+    def test_a_series_that_diverges_does_not_want_more(self):
+        one = Solve("inner", "max iterations", 5, 0.3)
+        seen = facts(Neumann(alpha=0.6), spectrum=Spectrum(0.1, 4.0), solves=(one,))
+        assert [*rules.unfinished_solve(seen)] == []
 
     def test_a_singular_hessian_asks_for_damping(self):
         text = self.solve(ConjugateGradient(), Spectrum(0.0, 4.0))
@@ -173,6 +195,14 @@ class TestOfIterations:
 
     def test_other_methods_just_need_more(self):
         assert self.solve(Gmres(), Spectrum(0.1, 4.0)).endswith("products: more iterations")
+
+
+def test_a_loop_that_goes_on_may_come_nearer():
+    seen = facts(ConjugateGradient(), errors={SOLVED: 0.4}, end=0.25, goes_on=True)
+    (text,) = rules.far_from_solved(seen)
+    assert text.endswith(
+        "; its loops go on where the last one ended, so later in a run (--from) it may be nearer"
+    )
 
 
 def test_without_a_solution_the_gradient_that_is_left_tells():
@@ -236,6 +266,14 @@ class TestMeasured:
         told = self.told(quadratic().graph("first_order"))
         assert "first_order points elsewhere (cosine 0.58)" in told
         assert "; exact does not" in told
+
+    def test_estimates_that_scatter(self):
+        rest = {"references": (AS_RUN,)}
+        few = {"method": "es", "samples": 1}
+        told = self.told(Maml(weight=0.7).graph(few), **rest)
+        assert "two estimates by es, each from 1 random directions, have a cosine of" in told
+        # Here most of the hypergradient is direct.
+        assert "two estimates" not in self.told(quadratic().graph(few), **rest)
 
 
 def inverse_of(H: Tensor, v: Tensor) -> Tensor:

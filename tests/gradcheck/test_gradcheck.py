@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from mlograph.components import Imports
 from mlograph.gradcheck import AS_RUN, SOLVED, Settings, UpperReport
 from mlograph.gradcheck.differences import directions
 from mlograph.gradcheck.place import reach
+from mlograph.gradcheck.report import Report
+from mlograph.gradcheck.text import verdict
 from mlograph.gradcheck.variants import Variant, apart
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language.methods import Exact
@@ -104,7 +107,10 @@ class TestReferences:
     def test_a_solution_that_does_not_depend_on_the_upper_problem_is_none(self):
         report = checked(Maml(weight=0.0).graph("unroll"), methods=("cg",))
         end = report.references[0]
-        assert end.trouble.startswith("no solution to differentiate: 'exact' differentiates the")
+        assert end.trouble == (
+            "nothing to differentiate: an implicit method differentiates the loss of 'inner', "
+            "which does not read 'outer'; it does not see that the inner loop starts there"
+        )
         assert report.rows[1].failure.startswith("'cg' differentiates the loss of 'inner', which")
 
     def test_a_loss_that_cannot_be_repeated_is_no_reference(self):
@@ -118,13 +124,35 @@ class TestReferences:
         assert all("the same evaluation gives" in one.trouble for one in report.references)
         assert not report.passed
 
-    def test_a_loss_with_kinks_is_no_reference(self):
+    def test_kinks_are_passed_by_in_short_steps(self):
         def kinked(upper: Any, lower: Any) -> Tensor:
             steps = (1e4 * upper.parameters()[0]).sin().abs().sum()
             return lower.parameters()[0].sum() + steps
 
         report = checked(scalar(kinked, bowl), tol=0.01)
+        assert all(one.holds for one in report.references)
+        assert report.passed
+
+    def test_noise_is_no_reference(self):
+        def noisy(upper: Any, lower: Any) -> Tensor:
+            u = upper.parameters()[0]
+            return lower.parameters()[0].sum() + 1e-3 * (1e12 * u.detach()).sin().sum() + u.sum()
+
+        report = checked(scalar(noisy, bowl), tol=0.01)
         assert all("contradict each other" in one.trouble for one in report.references)
+        assert verdict(Report("g", "", "float64", 0.01, (report,)), report) == (
+            "undecided: there is nothing to compare exact with"
+        )
+
+    def test_a_count_is_no_reference(self):
+        def counted(upper: Any, lower: Any) -> Tensor:
+            u = upper.parameters()[0]
+            return (1e3 * u.detach()).round().sum() + 0.0 * (u + lower.parameters()[0]).sum()
+
+        report = checked(scalar(counted, bowl))
+        assert {one.trouble for one in report.references} == {
+            "the loss moves in jumps, as a count does, so it has no slope to compare with"
+        }
 
     def test_a_problem_without_a_minimum_is_told(self):
         def downhill(lower: Any, upper: Any) -> Tensor:
@@ -333,7 +361,8 @@ class TestNoise:
         assert report.own.error(AS_RUN) < 1e-5
         assert any("with other random numbers (dropout)" in text for text in report.advice)
 
-    def test_nothing_is_left_behind(self):
+    @pytest.mark.parametrize("budget", [math.inf, 1e-9])
+    def test_nothing_is_left_behind(self, budget: float):
         declared = noisy("unroll")
         lower = declared.spec.problems["lower"]
         module, data = lower.module.value, lower.data.value
@@ -353,8 +382,9 @@ class TestNoise:
 
         threads = torch.get_num_threads()
         before = traces()
-        checked(declared, methods=("cg",))
+        checked(declared, methods=("cg",), budget=budget)
         after = traces()
+        assert torch.is_grad_enabled()
         assert all(
             x.dtype == y.dtype and torch.equal(x, y) for x, y in zip(before, after, strict=True)
         )
@@ -405,7 +435,7 @@ class TestStart:
     def test_a_folder_without_a_run_is_refused(self, tmp_path: Path):
         settings = Settings(start=tmp_path)
         message = failure(lambda: quadratic().graph("cg").gradcheck(settings))
-        assert message == f"{tmp_path}: no finished run and no checkpoint is there"
+        assert message == f"{tmp_path}: no checkpoint is there"
 
     def test_the_warm_up_comes_first(self):
         declared = pair(UPPER, {**LOWER, "warmup_steps": 3})
@@ -453,10 +483,13 @@ class TestRefusals:
             (Settings(uppers=("oter",)), "no problem 'oter' (did you mean 'outer'?)"),
             (Settings(methods=("neuman",)), "no method 'neuman' (did you mean 'neumann'?)"),
             (Settings(references=("solv",)), "no reference 'solv' (did you mean 'solved'?)"),
-            (Settings(precision="f64"), "no precision 'f64' (did you mean 'float64'?)"),
+            (Settings(precision="float32"), "no precision 'float32' (known: float64, graph)"),
             (Settings(directions=0), "directions: expected 1 or more, got 0"),
             (Settings(tol=0.0), "tol: expected a positive number, got 0"),
             (Settings(step=-1.0), "step: expected a positive number, got -1"),
+            (Settings(step=math.inf), "step: expected a positive number, got inf"),
+            (Settings(budget=0.0), "budget: expected a positive number, got 0"),
+            (Settings(budget=math.nan), "budget: expected a positive number, got nan"),
         ],
         ids=lambda value: "" if isinstance(value, str) else "settings",
     )

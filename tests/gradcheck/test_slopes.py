@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mlograph import trees
-from mlograph.gradcheck.differences import Line, directions, slope
+from mlograph.gradcheck.differences import FIRSTS, Line, directions, first_steps, slope
 from mlograph.gradcheck.references import relative_error
 from mlograph.gradcheck.report import Reference
 
@@ -35,11 +35,40 @@ def test_the_doubt_is_not_too_small(name: str):
     assert abs(found.value - truth) < 10.0 * found.doubt + 1e-11 * abs(truth)
 
 
-def test_kinks_and_noise_raise_doubts():
-    assert slope(lambda t: abs(t - 0.0015), size=1.0).doubt > 0.1
+def test_steps_become_shorter_where_there_are_kinks():
+    def kinked(t: float) -> float:
+        return abs(t - 0.0015) + 3.0 * math.exp(t)
+
+    long, short = slope(kinked, size=1.0, firsts=FIRSTS[:1]), slope(kinked, size=1.0)
+    assert long.doubt > 0.1
+    assert short.value == pytest.approx(2.0, abs=1e-8)
+    assert short.first == FIRSTS[1]
+    assert short.doubt < 1e-6
+
+
+def test_smooth_functions_take_the_longest_steps_only():
+    asked: list[float] = []
+    found = slope(lambda t: asked.append(t) or math.exp(t), size=1.0)  # type: ignore[func-returns-value]
+    assert (found.first, len(asked)) == (FIRSTS[0], 6)
+
+
+def test_what_moves_in_jumps_has_no_slope():
+    found = slope(lambda t: float(round(300.0 * t)), size=1.0)
+    assert found.jumps
+    assert found.value != 0.0
+    assert not slope(lambda t: 3.0, size=1.0).jumps
+
+
+def test_steps_are_long_against_rounding():
+    assert first_steps(torch.finfo(torch.float64).eps) == FIRSTS
+    assert first_steps(torch.finfo(torch.float32).eps) == FIRSTS[:1]
+
+
+def test_noise_raises_doubts():
     generator = torch.Generator().manual_seed(0)
-    for _ in range(20):
-        assert slope(noisy(generator), size=1.0).doubt > 1e-3
+    doubts = [slope(noisy(generator), size=1.0).doubt for _ in range(100)]
+    # Noise agrees with itself now and then.
+    assert sum(doubt > 1e-3 for doubt in doubts) > 90
 
 
 def noisy(generator: torch.Generator) -> Line:
@@ -68,7 +97,7 @@ def test_a_step_that_is_given_is_taken():
 @pytest.mark.parametrize("size", [0.0, 1e-3, 1.0, 100.0])
 def test_steps_are_small_against_small_parameters(size: int):
     asked: list[float] = []
-    slope(lambda t: asked.append(abs(t)) or t, size=size)  # type: ignore[func-returns-value]
+    slope(lambda t: asked.append(abs(t)) or t, size=size, firsts=FIRSTS[:1])  # type: ignore[func-returns-value]
     assert max(asked) == pytest.approx(4e-3 * {0.0: 1.0, 1e-3: 0.01}.get(size, 1.0))
 
 
@@ -92,3 +121,7 @@ def test_relative_errors_know_zero():
     assert error((0.0, 0.0), (0.0, 1e-3)) == math.inf
     assert error((1e-12,), (-1e-12,), floor=1e-9) == 0.0
     assert error((1e-12,), (1e-3,), floor=1e-9) > 1e5
+
+
+def test_relative_errors_are_along_the_directions_that_there_was_time_for():
+    assert relative_error(Reference("solved", (3.0,), asked=2), (3.3, 7.0)) == pytest.approx(0.1)

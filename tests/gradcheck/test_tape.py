@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from builders import Batches, bound, line, pair, problem
 
-from mlograph.gradcheck.frozen import Randomness, Snapshot, Tape
+from mlograph.gradcheck.frozen import Snapshot, Tape
 from mlograph.program import Program
+from mlograph.randomness import RandomState
 
 
 def program(batches: Batches) -> Program:
@@ -64,7 +65,7 @@ def test_a_snapshot_holds_parameters_positions_and_random_numbers():
 
 
 def test_all_random_numbers_come_again():
-    state = Randomness.capture(torch.device("cpu"))
+    state = RandomState.capture(torch.device("cpu"))
     drawn = (torch.rand(2).tolist(), np.random.rand(), random.random())
     state.restore(torch.device("cpu"))
     assert (torch.rand(2).tolist(), np.random.rand(), random.random()) == drawn
