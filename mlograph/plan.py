@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 
@@ -59,6 +60,53 @@ Instruction = EnvStep | Start | Backward | Update | Step
 
 
 @dataclass(frozen=True)
+class Tasks:
+    """Inner loops for the passes of one update of `upper`; none depends on another.
+
+    Attributes:
+        upper: accumulates a gradient over them.
+        lower: whose loops they are; each starts at the same parameters of `upper`.
+        count: how many.
+        body: what is done for one of them, from its batches to `Backward(upper)`.
+        always: they are run at once; otherwise as is faster.
+        chunk: at most so many at once.
+    """
+
+    upper: str
+    lower: str
+    count: int
+    body: tuple[Instruction, ...]
+    always: bool = False
+    chunk: int | None = None
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """The same, one by one."""
+        return self.body * self.count
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """How many are run at once, one chunk after another."""
+        size = min(self.chunk or self.count, self.count)
+        rest = self.count % size
+        return (size,) * (self.count // size) + ((rest,) if rest else ())
+
+    def __str__(self) -> str:
+        return f"Tasks({self.upper}, {self.count} × {self.lower})"
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Why the inner loops for the passes of one update of `upper` are not run at once."""
+
+    upper: str
+    reason: str
+
+
+Executed = Instruction | Tasks
+
+
+@dataclass(frozen=True)
 class Rate:
     """How often a problem acts in one period: `passes` backward passes, `updates` updates."""
 
@@ -108,6 +156,7 @@ class Plan:
         counted: the problem whose updates are counted.
         steps: updates of `counted` to make after the warm-up.
         inner: what the problems below `counted` do for one of its passes, and no others.
+        tasks: inner loops of the period that may be run at once, and why others may not.
     """
 
     prologue: tuple[Instruction, ...]
@@ -117,11 +166,38 @@ class Plan:
     counted: str
     steps: int
     inner: tuple[Instruction, ...] = ()
+    tasks: tuple[Tasks | OneByOne, ...] = ()
+
+    @cached_property
+    def executed(self) -> tuple[Executed, ...]:
+        """The period as a run executes it: inner loops that may be run at once are one `Tasks`."""
+        return tuple(_gathered(self.period, [x for x in self.tasks if isinstance(x, Tasks)]))
+
+    @cached_property
+    def answering(self) -> frozenset[str]:
+        """The problems through whose solutions some hypergradient flows."""
+        visits = (visit for sweep in self.sweeps.values() for visit in sweep.visits)
+        return frozenset(visit.problem for visit in visits)
 
     @property
     def periods(self) -> int:
         """How many periods it takes to make `steps` updates of `counted`."""
         return ceil(self.steps / self.rates[self.counted].updates)
+
+
+def _gathered(period: tuple[Instruction, ...], windows: Iterable[Tasks]) -> Iterator[Executed]:
+    patterns = [(one, one.instructions) for one in windows]
+    at = 0
+    while at < len(period):
+        for one, pattern in patterns:
+            begins = period[at : at + len(one.body)] == one.body
+            if begins and period[at : at + len(pattern)] == pattern:
+                yield one
+                at += len(pattern)
+                break
+        else:
+            yield period[at]
+            at += 1
 
 
 @dataclass(frozen=True)

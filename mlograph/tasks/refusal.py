@@ -1,0 +1,20 @@
+"""Why something cannot be done for all tasks at once."""
+
+from __future__ import annotations
+
+from typing import final
+
+
+@final
+class NotAtOnceError(Exception):
+    """Tasks must be run one by one.
+
+    Attributes:
+        reason: in words.
+        lasting: it will be so again; otherwise it is only about the present numbers.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.lasting = lasting

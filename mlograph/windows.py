@@ -1,0 +1,137 @@
+"""Inner loops that do not depend on one another: found in a period, or why there are none.
+
+The passes that an upper problem accumulates into one update all see the same upper parameters. If
+the loop below each starts anew from these, no loop depends on another: they may be run at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mlograph.graph import ProblemGraph
+from mlograph.language.methods import (
+    ConjugateGradient,
+    Darts,
+    Exact,
+    FirstOrder,
+    Identity,
+    Method,
+    Neumann,
+    Unroll,
+)
+from mlograph.language.spec import Component, Live, ProblemSpec
+from mlograph.plan import Backward, Instruction, OneByOne, Sweep, Tasks
+
+# Optimisers whose step moves every number by itself, so that a task axis changes nothing.
+ELEMENTWISE = frozenset(
+    {
+        "adadelta",
+        "adagrad",
+        "adam",
+        "adamax",
+        "adamw",
+        "asgd",
+        "nadam",
+        "radam",
+        "rmsprop",
+        "rprop",
+        "sgd",
+    }
+)
+
+_METHODS = (ConjugateGradient, Darts, Exact, FirstOrder, Identity, Neumann, Unroll)
+
+
+def windows(
+    graph: ProblemGraph, period: tuple[Instruction, ...], sweeps: Mapping[str, Sweep]
+) -> Iterator[Tasks | OneByOne]:
+    """For every problem above loops that start anew: these loops, or why they run one by one."""
+    execution = graph.spec.engine.execution
+    for upper in graph.problems:
+        lowers = graph.lowers(upper)
+        if not any(graph.problems[name].start_from for name in lowers):
+            continue
+        reason = "asked for (engine.execution.tasks)" if execution.tasks == "sequential" else ""
+        reason = reason or next(_reasons(graph, upper, sweeps), "")
+        if reason:
+            yield OneByOne(upper, reason)
+            continue
+        count = graph.problems[upper].gradient_accumulation
+        body = _body(period, upper)
+        if not _holds(period, body, count, upper):
+            yield OneByOne(upper, "other problems move between them")
+            continue
+        always = execution.tasks == "vectorized"
+        yield Tasks(upper, lowers[0], count, body, always, execution.chunk)
+
+
+def _body(period: tuple[Instruction, ...], upper: str) -> tuple[Instruction, ...]:
+    """What leads to the second pass of `upper`, that pass included."""
+    first, second = [at for at, one in enumerate(period) if one == Backward(upper)][:2]
+    return period[first + 1 : second + 1]
+
+
+def _holds(
+    period: tuple[Instruction, ...], body: tuple[Instruction, ...], count: int, upper: str
+) -> bool:
+    """Whether the first `count` passes of `upper` come one right after another."""
+    first = period.index(Backward(upper)) + 1 - len(body)
+    return first >= 0 and period[first : first + len(body) * count] == body * count
+
+
+def _reasons(graph: ProblemGraph, upper: str, sweeps: Mapping[str, Sweep]) -> Iterator[str]:
+    """Why the loops below a problem must run one by one; nothing if they need not."""
+    lowers = graph.lowers(upper)
+    lower = lowers[0]
+    above, below = graph.problems[upper], graph.problems[lower]
+    if above.gradient_accumulation == 1:
+        yield f"'{upper}' makes an update from every pass (gradient_accumulation 1)"
+    if len(lowers) > 1:
+        yield f"several problems lie below '{upper}'"
+    if graph.lowers(lower):
+        yield f"'{lower}' has problems below it"
+    if len(graph.uppers(lower)) > 1:
+        yield f"several problems lie above '{lower}'"
+    if graph.uppers(upper):
+        yield f"'{upper}' has problems above it"
+    if [(visit.problem, visit.sends_to) for visit in sweeps[upper].visits] != [(lower, (upper,))]:
+        yield f"the hypergradient of '{upper}' does not come through '{lower}' alone"
+    for name, spec in ((upper, above), (lower, below)):
+        if spec.precision == "fp16":
+            yield f"'{name}' scales its losses (fp16)"
+    yield from _of_loop(lower, below)
+    yield from _of_method(lower, below.hypergradient)
+
+
+def _of_loop(name: str, spec: ProblemSpec) -> Iterator[str]:
+    optimizer = _last_name(spec.optimizer)
+    if optimizer.lower() not in ELEMENTWISE:
+        yield f"a step of {optimizer}, the optimizer of '{name}', is not known to work elementwise"
+    if spec.scheduler is not None and _last_name(spec.scheduler) == "ReduceLROnPlateau":
+        yield f"the learning rate of '{name}' follows the loss of each loop"
+    if spec.hyperparameters.given:
+        yield f"options of the optimizer of '{name}' are learned"
+    hooks = sorted(spec.callbacks.model_fields_set)
+    if hooks:
+        yield f"'{hooks[0]}' of '{name}' is called in each loop"
+
+
+def _of_method(name: str, method: Method) -> Iterator[str]:
+    text = str(method.model_dump()["method"])
+    if not isinstance(method, _METHODS):
+        yield f"'{text}' of '{name}' takes one task at a time"
+    if isinstance(method, ConjugateGradient | Neumann) and method.warm_start:
+        yield f"each linear system of '{name}' starts at the last one's solution (warm_start)"
+    if isinstance(method, ConjugateGradient) and method.precondition != "none":
+        yield f"the preconditioner of '{name}' takes one task at a time"
+    if isinstance(method, Unroll) and method.checkpoint != "none":
+        yield f"steps of '{name}' are made again, one task at a time (checkpoint)"
+
+
+def _last_name(thing: Component | Live) -> str:
+    if isinstance(thing, Live):
+        return type(thing.value).__name__
+    target = thing.target
+    if isinstance(target, str):
+        return target.rpartition(".")[2]
+    return target.__name__ if isinstance(target, type) else type(target).__name__
