@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mlograph.errors import UsageError
+from mlograph.errors import StorageError, UsageError
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,49 @@ class RunDirectory:
         """Writes a file of the folder.
 
         Raises:
-            UsageError: it cannot be written.
+            StorageError: it cannot be written.
         """
         target = self.path / name
         data = (
             content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
         )
+        # Whoever finds the file finds all of it, even where the run was killed meanwhile.
+        beside = target.with_name(f".{target.name}.partial")
         try:
-            target.write_bytes(data)
+            beside.write_bytes(data)
+            os.replace(beside, target)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
             raise _failure(target, error) from error
+
+    def write_origin(self, folder: Path | None, allowed: Sequence[str]) -> None:
+        """Notes what a resumed run needs to find its components, beside the graph itself.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        where = str(folder.resolve()) if folder is not None else None
+        self.write("origin.json", json.dumps({"folder": where, "allow": [*allowed]}, indent=2))
+
+    def origin(self) -> tuple[Path | None, tuple[str, ...]]:
+        """The folder of the graph file, and the packages that were allowed beside the usual ones.
+
+        Raises:
+            StorageError: this cannot be read.
+            UsageError: the run was stopped before it had noted them.
+        """
+        path = self.path / "origin.json"
+        if not path.exists():
+            raise UsageError(f"{self.path}: the run was stopped before it began: run it again")
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            folder, allowed = found["folder"], found["allow"]
+            return (None if folder is None else Path(folder)), tuple(map(str, allowed))
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path}: is not what a run wrote: {error}") from error
 
     def discard(self) -> None:
         """Removes the folder, and the one above it if nothing else is in there."""
@@ -54,11 +90,23 @@ class RunDirectory:
             self.path.parent.rmdir()
 
 
+def opened(path: Path) -> RunDirectory:
+    """The folder of a run that was made before.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not (path / "checkpoints").is_dir():
+        raise UsageError(f"{path}: is no run directory: there are no checkpoints in it")
+    return RunDirectory(path)
+
+
 def create(output: Path, name: str, now: datetime | None = None) -> RunDirectory:
     """A new folder `output/name/TIME`, with a number added where two runs begin in one second.
 
     Raises:
-        UsageError: the folder cannot be made, or `name` would lead out of `output`.
+        StorageError: the folder cannot be made.
+        UsageError: `name` would lead out of `output`.
     """
     # A spec refuses such names; a folder is only ever made where it belongs all the same.
     if not name or name in {".", ".."} or any(c in name for c in "/\\\0:"):
@@ -80,5 +128,5 @@ def create(output: Path, name: str, now: datetime | None = None) -> RunDirectory
     raise AssertionError("numbers do not run out")
 
 
-def _failure(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"{path}: cannot be written: {error.strerror or error}")
+def _failure(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path}: cannot be written: {error.strerror or error}")

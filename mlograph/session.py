@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -34,8 +34,13 @@ class Runner(Protocol):
         imports: Imports,
         loggers: Sequence[Logger] = (),
         checkpoint: Path | None = None,
+        again: Callable[[str], None] | None = None,
     ) -> RunResult:
-        """Runs the plan, tells the loggers, and saves the final state in `checkpoint`."""
+        """Runs the plan, tells the loggers, and saves the state in `checkpoint`.
+
+        Where there is an `again`, it goes on from the newest state there, and tells that what is
+        not as it was.
+        """
         ...
 
 
@@ -52,29 +57,67 @@ def run_in_directory(
     """
     directory = rundir.create(output, declaration.spec.name)
     memory = Memory()
-    began = time.monotonic()
-    draft = None
     try:
         draft = _draft(declaration)
         _write_inputs(directory, declaration, draft)
+        with _reporting(declaration, directory, draft, memory):
+            result = runner(
+                declaration.structure,
+                declaration.plan,
+                declaration.imports,
+                (*loggers, Jsonl(directory.metrics), memory),
+                directory.checkpoints,
+            )
+    except BaseException:
+        if memory.total is None:
+            directory.discard()
+        raise
+    _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
+    return replace(result, directory=directory.path)
+
+
+def resume_in_directory(
+    declaration: Declaration,
+    directory: RunDirectory,
+    loggers: Sequence[Logger],
+    runner: Runner,
+    tell: Callable[[str], None],
+) -> RunResult:
+    """Goes on with a run in its directory, as if it had never been interrupted.
+
+    Raises:
+        StorageError: its state cannot be read.
+    """
+    memory, draft = Memory(), _draft(declaration)
+    with _reporting(declaration, directory, draft, memory):
         result = runner(
             declaration.structure,
             declaration.plan,
             declaration.imports,
             (*loggers, Jsonl(directory.metrics), memory),
             directory.checkpoints,
+            tell,
         )
-    except BaseException as error:
-        if draft is None or memory.total is None:
-            directory.discard()
-        else:
-            # What stopped the run is what its reader must see, not a disk too full for a report.
-            with contextlib.suppress(MlographError):
-                ended, seconds = f"stopped by {_words(error)}", time.monotonic() - began
-                _write_report(directory, draft, memory, ended, seconds, finished=False)
-        raise
     _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
     return replace(result, directory=directory.path)
+
+
+@contextlib.contextmanager
+def _reporting(
+    declaration: Declaration, directory: RunDirectory, draft: Report, memory: Memory
+) -> Iterator[None]:
+    """A run that began and is stopped leaves a report that says why."""
+    began = time.monotonic()
+    try:
+        yield
+    except BaseException as error:
+        if memory.total is not None:
+            # What stopped the run is what its reader must see, not a disk too full for a report.
+            with contextlib.suppress(MlographError):
+                ended, seconds = _words(error), time.monotonic() - began
+                ended = f"stopped by {declaration.hidden(ended)}"
+                _write_report(directory, draft, memory, ended, seconds, finished=False)
+        raise
 
 
 def _draft(declaration: Declaration) -> Report:
@@ -82,10 +125,10 @@ def _draft(declaration: Declaration) -> Report:
     spec = declaration.spec
     return Report(
         name=spec.name,
-        description=spec.description,
+        description=declaration.hidden(spec.description),
         command=declaration.command,
         diagram=_diagram(declaration),
-        plan=explain(declaration.structure, declaration.plan),
+        plan=declaration.hidden(explain(_shown(declaration), declaration.plan)),
         problems=tuple(spec.problems),
         environment=environment.describe(spec.engine.device),
     )
@@ -96,6 +139,7 @@ def _write_inputs(directory: RunDirectory, declaration: Declaration, draft: Repo
     directory.write("resolved.yaml", _resolved(declaration))
     directory.write("overrides.txt", "".join(f"{line}\n" for line in declaration.overrides))
     directory.write("environment.txt", command + draft.environment)
+    directory.write_origin(declaration.imports.folder, declaration.imports.allowed)
     directory.write("plan.txt", draft.plan)
     if draft.diagram:
         directory.write("graph.svg", draft.diagram)
@@ -112,10 +156,18 @@ def _resolved(declaration: Declaration) -> str:
         return "".join(f"# {line}\n" for line in str(error).splitlines())
 
 
+def _shown(declaration: Declaration) -> ProblemGraph:
+    """The graph, its description without what came from the environment: it may be wrapped."""
+    spec = declaration.spec
+    described = {"description": declaration.hidden(spec.description)}
+    return replace(declaration.structure, spec=spec.model_copy(update=described))
+
+
 def _diagram(declaration: Declaration) -> bytes:
     """The graph as SVG; empty where nothing on this machine can draw it, which stops no run."""
     try:
-        return diagrams.render(declaration.structure, declaration.plan, "svg")
+        svg = diagrams.render(_shown(declaration), declaration.plan, "svg")
+        return declaration.hidden(svg.decode()).encode()
     except MlographError:
         return b""
 
@@ -143,6 +195,6 @@ def _write_report(
 
 def _words(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return "its user"
+        return str(error).partition(";")[0].removeprefix("stopped by ") or "its user"
     text = str(error)
     return text if isinstance(error, MlographError) else f"{type(error).__name__}: {text}"

@@ -17,7 +17,8 @@ from mlograph.errors import UsageError
 from mlograph.executor import Executor
 from mlograph.problem import Evaluation, Moment, Problem
 from mlograph.program import Program
-from mlograph.randomness import TorchRandomState, untouched
+from mlograph.randomness import RandomState, untouched
+from mlograph.readings import undisturbed
 from mlograph.state import preserved
 
 
@@ -87,7 +88,8 @@ class Trial:
         problem = self._problem(name)
         sums: dict[str, float] = {}
         total = 0
-        with self.preserved():
+        # Shuffled data come in the same order each time: sums depend on it in their last bits.
+        with self.preserved(), undisturbed(batches):
             for batch in batches:
                 size = _size(batch)
                 for key, value in self._named(self._judge(problem, batch)).items():
@@ -124,7 +126,7 @@ class Trial:
         moment = Moment(
             moved(batch, self.device, dtype),
             problem.updates,
-            TorchRandomState.capture(self.device),
+            RandomState.capture(self.device),
         )
         modules = [problem.model.module, *(model.module for model in problem.others.values())]
         with torch.no_grad(), _evaluation_mode(modules):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TextIO
 
-from mlograph.errors import UsageError
+from mlograph.errors import StorageError
 
 
 class LineFile:
@@ -15,7 +16,7 @@ class LineFile:
         path: replaced if it exists; its folder is made if it does not.
 
     Raises:
-        UsageError: the file cannot be written, now or at a later line (a full disk, say).
+        StorageError: the file cannot be written, now or at a later line (a full disk, say).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -23,6 +24,37 @@ class LineFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = self.path.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    @classmethod
+    def resumed(cls, path: str | Path, position: int) -> LineFile:
+        """The file of an earlier part of a run, cut off after `position` bytes.
+
+        Raises:
+            StorageError: it is missing or shorter.
+        """
+        found = cls.__new__(cls)
+        found.path = Path(path)
+        try:
+            size = found.path.stat().st_size
+            if size < position:
+                raise StorageError(
+                    f"{path}: lines are missing that were there when the run was saved: "
+                    f"{size:,} bytes of {position:,}"
+                )
+            os.truncate(found.path, position)
+            found._file = found.path.open("a", encoding="utf-8", newline="")
+        except OSError as error:
+            raise found._failure(error) from error
+        return found
+
+    def position(self) -> int:
+        """The length in bytes, all of which is on the disk when this returns."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            return self.path.stat().st_size
         except OSError as error:
             raise self._failure(error) from error
 
@@ -41,5 +73,5 @@ class LineFile:
         except OSError as error:
             raise self._failure(error) from error
 
-    def _failure(self, error: OSError) -> UsageError:
-        return UsageError(f"{self.path}: cannot be written: {error.strerror or error}")
+    def _failure(self, error: OSError) -> StorageError:
+        return StorageError(f"{self.path}: cannot be written: {error.strerror or error}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
+from mlograph.errors import StorageError
 from mlograph.loggers.file import LineFile
 from mlograph.loggers.protocol import Record
-from mlograph.loggers.row import row
+from mlograph.loggers.row import record, row
 
 
 class Jsonl:
@@ -19,13 +21,30 @@ class Jsonl:
         path: the file, replaced if it exists.
     """
 
-    def __init__(self, path: str | Path = "metrics.jsonl") -> None:
+    default: ClassVar[str] = "metrics.jsonl"
+
+    def __init__(self, path: str | Path = default) -> None:
         self._path = path
         self._file: LineFile | None = None
+
+    @property
+    def name(self) -> str:
+        """That of the file, without its folder."""
+        return Path(self._path).name
 
     def start(self, total: int) -> None:
         """Opens the file."""
         self._file = LineFile(self._path)
+
+    def position(self) -> int:
+        """Bytes written."""
+        assert self._file is not None, "position before start"
+        return self._file.position()
+
+    def resume(self, total: int, position: int) -> tuple[Record, ...]:
+        """Goes on after the first `position` bytes, which are read."""
+        self._file = LineFile.resumed(self._path, position)
+        return read(self._path)
 
     def progress(self, step: int) -> None:
         """Nothing is written between records."""
@@ -39,3 +58,18 @@ class Jsonl:
         """Closes the file."""
         if self._file is not None:
             self._file.close()
+
+
+def read(path: str | Path) -> tuple[Record, ...]:
+    """The records that a `Jsonl` wrote.
+
+    Raises:
+        StorageError: the file cannot be read, or holds something else.
+    """
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+        return tuple(record(json.loads(line)) for line in lines)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path}: holds something else than records: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlograph.loggers.protocol import Record
 
 
@@ -28,6 +30,11 @@ class Memory:
     def start(self, total: int) -> None:
         """Notes that the run began."""
         self.total = total
+
+    def recall(self, records: Sequence[Record], step: int) -> None:
+        """Keeps what was told before the run was resumed."""
+        self._records = list(records)
+        self.step = step
 
     def progress(self, step: int) -> None:
         """Notes how far the run is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -45,4 +45,38 @@ class Logger(Protocol):
 
     def close(self) -> None:
         """The run is over, well or not; called once."""
+        ...
+
+
+@runtime_checkable
+class ContinuedLogger(Logger, Protocol):
+    """A sink that a resumed run goes on with, as if there had been no interruption."""
+
+    @property
+    def name(self) -> str:
+        """Tells it apart from others, wherever it is."""
+        ...
+
+    def position(self) -> int:
+        """How far it is; what was told so far is safe from now on."""
+        ...
+
+    def resume(self, total: int, position: int) -> tuple[Record, ...]:
+        """In place of `start`: forget what came after `position`, and go on from there.
+
+        Returns:
+            What was told before, where the sink can tell.
+
+        Raises:
+            StorageError: it is not there any more.
+        """
+        ...
+
+
+@runtime_checkable
+class RecallingLogger(Logger, Protocol):
+    """A sink that wants to know what was told before a run was resumed."""
+
+    def recall(self, records: Sequence[Record], step: int) -> None:
+        """After `start`: these records were told, and `step` updates made, before."""
         ...

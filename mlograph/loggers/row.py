@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from mlograph.loggers.protocol import Record
 
@@ -33,3 +35,19 @@ def row(record: Record) -> dict[str, str | int | float]:
     if record.text:
         flat["text"] = record.text
     return flat
+
+
+def record(flat: Mapping[str, Any]) -> Record:
+    """The record that `row` was given."""
+    values = {
+        name.removeprefix("values.") if name.removeprefix("values.") in _OWN_KEYS else name: value
+        for name, value in flat.items()
+        if name not in _OWN_KEYS
+    }
+    return Record(
+        kind=flat["kind"],
+        step=flat["step"],
+        seconds=flat["seconds"],
+        values={name: float(value) for name, value in values.items()},
+        text=flat.get("text", ""),
+    )

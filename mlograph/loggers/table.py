@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import ClassVar
 
 from mlograph.loggers.file import LineFile
 from mlograph.loggers.protocol import Record
@@ -24,14 +25,31 @@ class Csv:
         path: the file, replaced if it exists.
     """
 
-    def __init__(self, path: str | Path = "metrics.csv") -> None:
+    default: ClassVar[str] = "metrics.csv"
+
+    def __init__(self, path: str | Path = default) -> None:
         self._path = path
         self._file: LineFile | None = None
+
+    @property
+    def name(self) -> str:
+        """That of the file, without its folder."""
+        return Path(self._path).name
 
     def start(self, total: int) -> None:
         """Opens the file and writes its header."""
         self._file = LineFile(self._path)
         self._write(COLUMNS)
+
+    def position(self) -> int:
+        """Bytes written."""
+        assert self._file is not None, "position before start"
+        return self._file.position()
+
+    def resume(self, total: int, position: int) -> tuple[Record, ...]:
+        """Goes on after the first `position` bytes; they are not read."""
+        self._file = LineFile.resumed(self._path, position)
+        return ()
 
     def progress(self, step: int) -> None:
         """Nothing is written between records."""
