@@ -14,9 +14,10 @@ from betty.engine import Engine
 from betty.logging import get_logger
 from betty.problems import ImplicitProblem, IterativeProblem, Problem
 from cases import RATE, Point, flat
+from installed import version
 from torch import Tensor
 
-from comparison.libraries.protocol import UnsupportedError, version
+from comparison.libraries.protocol import UnsupportedError
 from comparison.methods import ConjugateGradient, FiniteDifferences, Method, Neumann, Unroll
 from comparison.trials import Trial, edges, evaluate
 

@@ -8,9 +8,10 @@ from typing import Any, final
 import boat_torch
 import torch
 from cases import RATE, Point, flat
+from installed import version
 from torch import Tensor, nn
 
-from comparison.libraries.protocol import TwoLevels, UnsupportedError, two_levels, version
+from comparison.libraries.protocol import TwoLevels, UnsupportedError, two_levels
 from comparison.methods import (
     ConjugateGradient,
     FiniteDifferences,

@@ -8,9 +8,10 @@ from typing import final
 import higher
 import torch
 from cases import RATE, Point
+from installed import version
 from torch import Tensor
 
-from comparison.libraries.protocol import UnsupportedError, gradient, version
+from comparison.libraries.protocol import UnsupportedError, gradient
 from comparison.methods import Unroll
 from comparison.trials import Trial, View, evaluate, view
 

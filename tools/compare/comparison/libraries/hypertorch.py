@@ -8,6 +8,7 @@ from typing import final
 import hypergrad
 from cases import RATE, flat
 from hypergrad import CG, CG_normaleq, GradientDescent, fixed_point, neumann, reverse
+from installed import version
 from torch import Tensor
 
 from comparison.libraries.protocol import (
@@ -16,7 +17,6 @@ from comparison.libraries.protocol import (
     UnsupportedError,
     parameters,
     two_levels,
-    version,
 )
 from comparison.methods import (
     ConjugateGradient,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, final
 
 from cases import after_loops, bound
+from installed import version
 from torch import Tensor
 
 import mlograph
-from comparison.libraries.protocol import UnsupportedError, version
+from comparison.libraries.protocol import UnsupportedError
 from comparison.methods import (
     ConjugateGradient,
     Exact,

@@ -7,17 +7,12 @@ from typing import Any, final
 import torch
 import torchopt
 from cases import RATE, Point
+from installed import version
 from torch import Tensor
 from torchopt.diff.implicit import custom_root
 from torchopt.linear_solve import solve_cg, solve_inv, solve_normal_cg
 
-from comparison.libraries.protocol import (
-    Parameters,
-    UnsupportedError,
-    gradient,
-    parameters,
-    version,
-)
+from comparison.libraries.protocol import Parameters, UnsupportedError, gradient, parameters
 from comparison.methods import (
     ConjugateGradient,
     Exact,

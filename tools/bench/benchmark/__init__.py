@@ -1,0 +1,1 @@
+"""The time, the memory and the hypergradient of one outer update, library by library."""

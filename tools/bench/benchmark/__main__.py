@@ -1,0 +1,93 @@
+"""`tools/bench/run` runs this."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from benchmark.libraries import LIBRARIES
+from benchmark.measure import Result, measured
+from benchmark.problems import PROBLEMS, chosen, tiny
+from benchmark.table import markdown, plain, versions
+from benchmark.worker import Order
+
+
+def main() -> None:
+    """Print a table, and write it where asked."""
+    options = _options()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        # Read by the processes when they begin.
+        os.environ[name] = str(options.threads)
+    results: dict[str, dict[str, Result]] = {}
+    for name in options.problem:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        problem = tiny(PROBLEMS[name]) if options.quick else PROBLEMS[name]
+        orders = {
+            library: Order(library, problem, options.device, options.threads, options.warmup)
+            for library in options.libraries
+        }
+        results[name] = measured(orders, options.rounds)
+    text = f"{markdown(results)}\n\n{_about(options)}\nVersions: {versions(results)}.\n"
+    print(text, end="")
+    if options.output is not None:
+        options.output.write_text(text, encoding="utf-8")
+    if options.json is not None:
+        options.json.write_text(json.dumps(plain(results), indent=1), encoding="utf-8")
+
+
+def _options() -> Namespace:
+    parser = ArgumentParser(prog="tools/bench/run")
+    add = parser.add_argument
+    add("--problem", nargs="+", default=[], metavar="NAME", help=f"or its beginning: {_NAMES}")
+    add("--libraries", nargs="+", default=[*LIBRARIES], choices=[*LIBRARIES], metavar="LIBRARY",
+        help=f"of {', '.join(LIBRARIES)}")  # fmt: skip
+    add("--threads", type=int, default=1, help="of each library")
+    add("--rounds", type=int, default=7, help="updates of each library that count")
+    add("--warmup", type=int, default=2, help="updates before these")
+    add("--device", choices=["cpu", "cuda"], default="cpu")
+    add("--quick", action="store_true", help="next to nothing to compute, 3 rounds")
+    add("--output", type=Path, metavar="FILE", help="write the Markdown here, too")
+    add("--json", type=Path, metavar="FILE", help="write every round here")
+    options = parser.parse_args()
+    try:
+        options.problem = [*chosen(options.problem)]
+    except ValueError as error:
+        parser.error(str(error))
+    if options.quick:
+        options.rounds = min(options.rounds, 3)
+    return options
+
+
+def _about(options: Namespace) -> str:
+    where = _processor() if options.device == "cpu" else _accelerator()
+    size = "tiny problems, whose times mean nothing; " if options.quick else ""
+    return (
+        f"{size}{where}, threads: {options.threads} of {os.cpu_count()}; medians of "
+        f"{options.rounds} rounds. Difference: of the first hypergradient to a plain reference "
+        "in float64, relative.\n"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _accelerator() -> str:
+    import torch  # noqa: PLC0415 (only once the processes are done)
+
+    return torch.cuda.get_device_name()
+
+
+_NAMES = ", ".join(PROBLEMS)
+
+if __name__ == "__main__":
+    main()
