@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import assert_never, final
+from typing import Any, assert_never, final
 
 import torch
 
@@ -15,10 +15,19 @@ from mlograph.errors import MlographError, NumericError, UsageError
 from mlograph.fields import check_answers, doubt
 from mlograph.linear import Solution, Status
 from mlograph.meter import Meter
-from mlograph.plan import Backward, EnvStep, Instruction, Start, Step, Sweep, Update
-from mlograph.problem import Evaluation, Problem, clipped, gradients_by_owner, with_field
+from mlograph.nonfinite import Kept, Numbers, Vetted
+from mlograph.plan import Backward, EnvStep, Executed, Start, Step, Sweep, Tasks, Update
+from mlograph.problem import (
+    Evaluation,
+    Moment,
+    Problem,
+    clipped,
+    gradients_by_owner,
+    with_field,
+)
 from mlograph.program import Program
 from mlograph.recording import Recording
+from mlograph.tasks import TaskRunner, note
 from mlograph.trees import Vector
 from mlograph.wording import is_answering
 
@@ -39,13 +48,15 @@ class Executor:
         self.skipped = dict.fromkeys(program.problems, 0)
         self._recordings: dict[str, Recording] = {}
         self._adjoints = Adjoints(program)
+        self._tasks = TaskRunner(program)
         self._poisoned: set[str] = set()
+        self._vetted = Vetted()
         self._told: set[tuple[str, Status]] = set()
         self._doubted: set[str] = set()
         self.remarks: list[str] = []
         self._records = _recorded(program, program.problems)
 
-    def execute(self, instruction: Instruction) -> None:
+    def execute(self, instruction: Executed) -> None:
         """Carry out one instruction.
 
         Raises:
@@ -65,6 +76,8 @@ class Executor:
             case Step(problem=name):
                 self._backward(self._program.problems[name])
                 self._update(self._program.problems[name])
+            case Tasks():
+                self._run_tasks(instruction)
             case _:
                 assert_never(instruction)
 
@@ -85,10 +98,51 @@ class Executor:
             self._records, self._recordings, self._poisoned = kept
             self.meters, self.skipped, self.remarks = measured
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers between instructions, beside the problems and the Env."""
+        return {
+            "meters": {name: meter.state_dict() for name, meter in self.meters.items()},
+            "skipped": dict(self.skipped),
+            "remarks": list(self.remarks),
+            "recordings": {name: one.state_dict() for name, one in self._recordings.items()},
+            "adjoints": self._adjoints.state_dict(),
+            "tasks": self._tasks.state_dict(),
+            "poisoned": sorted(self._poisoned),
+            "told": sorted((name, status.name) for name, status in self._told),
+            "doubted": sorted(self._doubted),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave; the problems stand where they stood."""
+        for name, meter in self.meters.items():
+            meter.load_state_dict(state["meters"][name])
+        self.skipped, self.remarks = dict(state["skipped"]), list(state["remarks"])
+        self._recordings = {}
+        for name, saved in state["recordings"].items():
+            self._recordings[name] = self._new_recording(self._program.problems[name])
+            self._recordings[name].load_state_dict(saved)
+        self._adjoints.load_state_dict(state["adjoints"])
+        self._tasks.load_state_dict(state["tasks"])
+        self._poisoned = set(state["poisoned"])
+        self._told = {(name, Status[status]) for name, status in state["told"]}
+        self._doubted = set(state["doubted"])
+
     def _step_env(self) -> None:
         assert self._program.env is not None, "a plan without an Env does not step it"
         with _blaming("env"):
             self._program.env.step()
+
+    def _run_tasks(self, window: Tasks) -> None:
+        outcome = self._tasks.run(window, self.execute)
+        self.remarks += self._tasks.take_remarks()
+        if outcome is None:
+            return
+        # What was recorded of a loop that ran alone is not of this one.
+        self._recordings.pop(window.lower, None)
+        note(self.meters[window.lower], outcome.lower)
+        note(self.meters[window.upper], outcome.upper)
+        for solution in outcome.solutions:
+            self._note_solution(window.lower, solution)
 
     def _start(self, problem: Problem) -> None:
         origin = problem.spec.start_from
@@ -99,25 +153,30 @@ class Executor:
             problem.began = problem.updates
         _tell(problem, "on_inner_loop_start", problem.callbacks.on_inner_loop_start)
         if problem.name in self._records:
-            self._recordings[problem.name] = Recording(
-                problem, self._program.below[problem.name], self._records[problem.name]
-            )
+            self._recordings[problem.name] = self._new_recording(problem)
+
+    def _new_recording(self, problem: Problem) -> Recording:
+        name = problem.name
+        return Recording(problem, self._program.below[name], self._records[name])
 
     def _backward(self, problem: Problem) -> None:
         moment = problem.next_moment()
         recording = self._recordings.get(problem.name)
-        with _blaming(f"problems.{problem.name}", RuntimeError):
-            if recording is not None:
-                evaluation, own, lower = recording.evaluate(moment)
-            else:
-                live = problem.views({problem.name: problem.model.live()})
-                evaluation = problem.evaluate(live, moment)
-                own, lower = self._differentiate(problem, evaluation)
-            self._check_field(problem, evaluation)
-            gradient = self._total(problem, own, lower)
-        self._note(problem, evaluation)
-        if self._is_poisoned(problem, evaluation, gradient):
+        kept = Kept.of(problem.model.buffers)
+        evaluation, gradient = None, Vector()
+        try:
+            with _blaming(f"problems.{problem.name}", RuntimeError):
+                evaluation, own, lower = self._evaluated(problem, moment, recording)
+                self._check_field(problem, evaluation)
+                gradient = self._total(problem, own, lower)
+        except MlographError:
+            # What a bad number led to is no news beside the number itself.
+            if not self._is_poisoned(problem, moment, evaluation, gradient, kept):
+                raise
             return
+        if self._is_poisoned(problem, moment, evaluation, gradient, kept):
+            return
+        self._note(problem, evaluation)
         if recording is not None:
             recording.accumulate(gradient)
             return
@@ -126,6 +185,16 @@ class Executor:
             for name, tensor in share.items():
                 param = problem.model.params[name]
                 param.grad = tensor if param.grad is None else param.grad.add_(tensor)
+
+    def _evaluated(
+        self, problem: Problem, moment: Moment, recording: Recording | None
+    ) -> tuple[Evaluation, Vector, dict[str, Vector]]:
+        """The loss, the problem's own gradient, and ∂L of the lower problems."""
+        if recording is not None:
+            return recording.evaluate(moment)
+        live = problem.views({problem.name: problem.model.live()})
+        evaluation = problem.evaluate(live, moment)
+        return evaluation, *self._differentiate(problem, evaluation)
 
     def _check_field(self, problem: Problem, evaluation: Evaluation) -> None:
         check_answers(problem, evaluation, self._visited(problem.name))
@@ -189,16 +258,28 @@ class Executor:
         for name, value in evaluation.metrics.items():
             meter.add(name, value)
 
-    def _is_poisoned(self, problem: Problem, evaluation: Evaluation, gradient: Vector) -> bool:
+    def _is_poisoned(
+        self,
+        problem: Problem,
+        moment: Moment,
+        evaluation: Evaluation | None,
+        gradient: Vector,
+        kept: Kept,
+    ) -> bool:
         """Whether this pass must not reach a parameter; raises where the run shall stop."""
-        what = None
-        if not bool(evaluation.loss.isfinite()):
-            what = "the loss"
-        elif problem.scaler is None and (name := trees.first_non_finite(gradient)) is not None:
-            kind = "hypergradient" if self._sweep(problem.name) else "gradient"
-            what = f"the {kind} of '{name}'"
+        numbers = Numbers(
+            moment.batch,
+            evaluation.loss if evaluation is not None else None,
+            # What overflows in fp16 is the scaler's own affair.
+            gradient if problem.scaler is None else None,
+            "hypergradient" if self._sweep(problem.name) else "gradient",
+            self._vetted.knows(problem.name, moment.batch),
+        )
+        what = numbers.culprit()
         if what is None:
+            self._vetted.add(problem.name, moment.batch)
             return False
+        kept.restore()
         if self._program.on_nonfinite == "stop":
             raise NumericError(
                 f"problems.{problem.name}: {what} is not finite at update {problem.updates + 1}; "
@@ -214,6 +295,7 @@ class Executor:
         if not applied:
             self._poisoned.remove(problem.name)
             self.skipped[problem.name] += 1
+            self.meters[problem.name].count("skipped")
             if recording is not None:
                 recording.drop()
         else:

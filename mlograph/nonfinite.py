@@ -1,0 +1,111 @@
+"""Numbers that are not finite, found before they reach anything that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+from weakref import ReferenceType, ref
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from mlograph import trees
+from mlograph.trees import Vector
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What one backward pass saw and gave.
+
+    Attributes:
+        batch: the problem's data.
+        loss: a scalar; None if it was never found.
+        gradient: by parameter; empty if it shall not be looked at.
+        kind: what the gradient is called.
+        vetted: the batch is known to be finite.
+    """
+
+    batch: Any
+    loss: Tensor | None = None
+    gradient: Mapping[str, Tensor] | None = None
+    kind: str = "gradient"
+    vetted: bool = False
+
+    def culprit(self) -> str | None:
+        """The first tensor with a NaN or an infinity, in words; None where all are finite.
+
+        All answer with one flag, so that the device is waited for once. Sums and norms may overflow
+        where every entry is finite: only a bad flag looks more closely.
+        """
+        if bool(torch.stack(self._flags()).all()):
+            return None
+        return next(self._bad(), None)
+
+    def _flags(self) -> list[Tensor]:
+        sums = [] if self.vetted else [x.sum() for _, x in _floats(self.batch)]
+        if self.loss is not None:
+            sums.append(self.loss.detach())
+        if self.gradient:
+            sums.append(trees.norm(trees.detached(self.gradient)))
+        place = sums[-1].device if sums else torch.device("cpu")
+        flags = [x.isfinite().to(place) for x in sums]
+        return flags or [torch.ones((), dtype=torch.bool)]
+
+    def _bad(self) -> Iterator[str]:
+        for name, x in _floats(self.batch):
+            if not bool(x.isfinite().all()):
+                yield f"'batch{name}'"
+        if self.loss is not None and not bool(self.loss.isfinite()):
+            yield "the loss"
+        worst = trees.first_non_finite(self.gradient or {})
+        if worst is not None:
+            yield f"the {self.kind} of '{worst}'"
+
+
+def _floats(batch: Any) -> Iterator[tuple[str, Tensor]]:
+    for path, leaf in pytree.tree_flatten_with_path(batch)[0]:
+        if isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex()):
+            yield pytree.keystr(path), leaf
+
+
+@final
+class Vetted:
+    """Batches that were found finite, by problem.
+
+    A sum over a batch costs as much as a small model, and an inner loop sees the same one again.
+    """
+
+    def __init__(self) -> None:
+        self._leaves: dict[str, list[tuple[ReferenceType[Tensor], int]]] = {}
+
+    def knows(self, name: str, batch: Any) -> bool:
+        """Whether these are the tensors that were last found finite, unchanged."""
+        seen, leaves = self._leaves.get(name), [x for _, x in _floats(batch)]
+        return seen is not None and [(id(ref()), version) for ref, version in seen] == [
+            (id(x), x._version) for x in leaves
+        ]
+
+    def add(self, name: str, batch: Any) -> None:
+        """They were."""
+        self._leaves[name] = [(ref(x), x._version) for _, x in _floats(batch)]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Copies of buffers that a pass may change (BatchNorm's running statistics)."""
+
+    buffers: Mapping[str, Tensor]
+    copies: Vector
+
+    @classmethod
+    def of(cls, buffers: Mapping[str, Tensor]) -> Kept:
+        """The buffers as they are now."""
+        return cls(buffers, {name: x.detach().clone() for name, x in buffers.items()})
+
+    def restore(self) -> None:
+        """Make the buffers what they were."""
+        with torch.no_grad():
+            for name, x in self.copies.items():
+                self.buffers[name].copy_(x)
