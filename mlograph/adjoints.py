@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import nan
-from typing import final
+from typing import Any, final
 
 from mlograph import trees
 from mlograph.condition import Answer, Condition
@@ -52,6 +52,15 @@ class Adjoints:
         finally:
             self._guesses = kept
 
+    def state_dict(self) -> dict[str, Any]:
+        """Guesses for warm starts, and which edges are known to have an effect."""
+        return {"guesses": dict(self._guesses), "effects": self._effects.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self._guesses = dict(state["guesses"])
+        self._effects.load_state_dict(state["effects"])
+
     def gather(
         self, upper: str, direct: Mapping[str, Vector], recordings: Mapping[str, Recording]
     ) -> Gathered:
@@ -63,6 +72,8 @@ class Adjoints:
         self._solutions = []
         sweep = self._program.plan.sweeps[upper]
         objectives = self._objectives(upper, differentiable=bool(direct.get(upper)))
+        problem = self._program.problems[upper]
+        direct = self._effects.direct(problem, _moment(problem), direct, objectives)
 
         def pull(visit: Visit, adjoint: Vector) -> Mapping[str, Vector]:
             recording, objective = recordings.get(visit.problem), objectives.get(visit.problem)

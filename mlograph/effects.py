@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, final
 
 from mlograph.condition import Condition
 from mlograph.errors import NumericError
 from mlograph.hypergradients import Response
+from mlograph.problem import Moment, Problem, depends_on
 from mlograph.trees import Vector
 
 
@@ -21,7 +22,47 @@ class Effects:
 
     def __init__(self) -> None:
         self._conditions: set[str] = set()
+        self._direct: set[tuple[str, str]] = set()
         self._sent: set[tuple[str, str, str]] = set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is known to have an effect."""
+        return {
+            "conditions": sorted(self._conditions),
+            "direct": sorted(self._direct),
+            "sent": sorted(self._sent),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self._conditions, self._sent = set(state["conditions"]), set(state["sent"])
+        self._direct = set(state["direct"])
+
+    def direct(
+        self,
+        upper: Problem,
+        moment: Moment,
+        found: Mapping[str, Vector],
+        but: Collection[str] = (),
+    ) -> dict[str, Vector]:
+        """∂L of an upper problem by problem, emptied where it is zero for the form of L alone.
+
+        Args:
+            upper: whose loss it is.
+            moment: of its present pass.
+            found: ∂L by problem, the upper one's own among them.
+            but: problems of which no derivative is asked for.
+        """
+        checked = dict(found)
+        for name, vector in found.items():
+            key = (upper.name, name)
+            if name == upper.name or name in but or not vector or key in self._direct:
+                continue
+            if any(bool(x.any()) for x in vector.values()) or _looks_at(upper, moment, name):
+                self._direct.add(key)
+            else:
+                checked[name] = {}
+        return checked
 
     def check(self, condition: Condition) -> None:
         """Look at every edge into a condition that holds through what answers to it.
@@ -75,6 +116,16 @@ class Effects:
             else:
                 self._sent.add(key)
         return found
+
+
+def _looks_at(upper: Problem, moment: Moment, name: str) -> bool:
+    with moment.random.replayed(upper.device):
+        loss = upper.evaluate(upper.views(), moment).loss
+    try:
+        return bool(depends_on({"loss": loss}, upper.others[name].params))
+    except RuntimeError:
+        # A loss that cannot be differentiated twice cannot be asked.
+        return True
 
 
 def _can_reach(response: Response, target: str, seen: Iterable[str], *, total: bool) -> bool:

@@ -60,6 +60,37 @@ class StepResult:
     state: OptimizerState
 
 
+def is_elementwise(optimizer: Optimizer) -> bool:
+    """Whether a step moves every number of a parameter by itself: by its own gradient and state."""
+    return type(optimizer) in PROPORTIONAL | {ASGD, Rprop}
+
+
+def twin(
+    optimizer: Optimizer, own: Mapping[str, Tensor], params: Mapping[str, Tensor]
+) -> Optimizer:
+    """An optimiser of the same kind and with the same groups that steps `params`, without state.
+
+    Args:
+        optimizer: which is not changed.
+        own: the parameters that it holds, by name.
+        params: leaves by the same names, possibly of other shapes.
+    """
+    by_identity = {id(own[name]): param for name, param in params.items()}
+    groups = []
+    for group in optimizer.param_groups:
+        held = [by_identity[id(p)] for p in group["params"] if id(p) in by_identity]
+        groups.append({**group, "params": held})
+    known = inspect.signature(type(optimizer)).parameters
+    defaults = {key: value for key, value in optimizer.defaults.items() if key in known}
+    return type(optimizer)(groups, **defaults)
+
+
+def copy_options(source: Optimizer, target: Optimizer) -> None:
+    """Give the groups of `target`, a twin of `source`, the present options of its groups."""
+    for group, made in zip(source.param_groups, target.param_groups, strict=True):
+        made.update({key: value for key, value in group.items() if key != "params"})
+
+
 def is_differentiable(optimizer: Optimizer) -> bool:
     """Whether torch's update of this optimiser can be differentiated."""
     return "differentiable" in inspect.signature(type(optimizer)).parameters
@@ -127,6 +158,7 @@ def differentiable_step(
     options = options or read_options(optimizer)
     if not gradients:
         return StepResult(dict(params), state)
+    learned = _with_zeros(optimizer, own, options, learned or {})
     if not learned:
         return _step(optimizer, own, params, state, gradients, options)
     group = _group_of(optimizer, own, options)
@@ -146,6 +178,21 @@ def differentiable_step(
             way = way - (1.0 if rates else group[name]["lr"]) * decay[name]
         moved[name] = params[name] + (rates[name] * way if rates else way)
     return StepResult({**params, **moved}, done.state)
+
+
+def _with_zeros(
+    optimizer: Optimizer, own: Mapping[str, Tensor], options: GroupOptions, learned: Learned
+) -> Learned:
+    """With the rates of all groups where one of them is zero, as at the ends of many schedules.
+
+    torch's differentiable Adam divides by its learning rate.
+    """
+    divides = isinstance(optimizer, Adam | AdamW) and "lr" not in learned
+    if not divides or all(float(group["lr"]) for group in options):
+        return learned
+    group = _group_of(optimizer, own, options)
+    rates = {name: x.new_tensor(float(group[name]["lr"])) for name, x in own.items()}
+    return {**learned, "lr": rates}
 
 
 def _group_of(

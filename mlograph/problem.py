@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -19,12 +19,13 @@ from mlograph.blame import blame
 from mlograph.errors import MlographError, UsageError
 from mlograph.language.spec import ProblemSpec
 from mlograph.model import Model
-from mlograph.randomness import TorchRandomState
+from mlograph.randomness import RandomState
 from mlograph.returned import Returned, read
 from mlograph.schedulers import LearningRate
 from mlograph.trees import Vector
 from mlograph.views import View
 
+_Key = TypeVar("_Key")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -57,12 +58,13 @@ class Moment:
     Attributes:
         batch: the problem's data, on its device.
         step: updates that the problem had made.
-        random: torch's random state just before the evaluation (dropout masks follow from it).
+        random: the state of all generators just before the evaluation (dropout masks and the like
+            follow from it).
     """
 
     batch: Any
     step: int
-    random: TorchRandomState
+    random: RandomState
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,10 @@ class Problem:
         """Draw the next batch and note the random state: the moment of the next own step."""
         dtype = torch.float64 if self.spec.precision == "float64" else None
         batch = moved(self.feed.next(), self.device, dtype)
-        self.moment = Moment(batch, self.updates, TorchRandomState.capture(self.device))
+        random = RandomState.capture(self.device)
+        if self.moment is not None:
+            random = random.since(self.moment.random)
+        self.moment = Moment(batch, self.updates, random)
         return self.moment
 
     def views(self, replaced: Mapping[str, View] | None = None) -> dict[str, View]:
@@ -235,8 +240,11 @@ class Residual:
                 create_graph=True,
                 allow_unused=True,
             )
+            # A row without a graph is zero for every w.
             pairs = [
-                (r, vector[n]) for n, r in zip(self.params, rows, strict=True) if r is not None
+                (row, vector[name])
+                for name, row in zip(self.params, rows, strict=True)
+                if row is not None and row.requires_grad
             ]
             if not pairs:
                 return trees.zeros_like(self.params)
@@ -247,9 +255,16 @@ class Residual:
         pushed = {name: x for name, x in zip(w, found, strict=True) if x is not None}
         return filled(pushed, self.params)
 
-    def cross(self, vector: Vector, target: str) -> Vector:
-        """(∂Φ/∂target)ᵀ · vector; without the parameters that Φ does not depend on."""
-        return self._pull(vector, self.reads[target])
+    def cross(self, vector: Vector, targets: Iterable[str]) -> dict[str, Vector]:
+        """(∂Φ/∂target)ᵀ · vector by target; without the parameters that Φ does not depend on.
+
+        One backward pass, through those terms of the loss alone that read a target.
+        """
+        flat = {(t, name): x for t in targets for name, x in self.reads[t].items()}
+        found: dict[str, Vector] = {target: {} for target in targets}
+        for (target, name), x in self._pull(vector, flat).items():
+            found[target][name] = x
+        return found
 
     def reaches(self, target: str, names: Iterable[str]) -> bool:
         """Whether moving `target` can move one of the parameters `names`, whatever the numbers are.
@@ -260,12 +275,11 @@ class Residual:
         seen, new = set[str](), set(names) & self.value.keys()
         while new:
             seen |= new
-            new = self._pull(self.value, self.params, new).keys() - seen
-        return bool(self._pull(self.value, self.reads[target], seen))
+            new = depends_on({name: self.value[name] for name in new}, self.params) - seen
+        return bool(depends_on({name: self.value[name] for name in seen}, self.reads[target]))
 
-    def _pull(self, vector: Vector, wrt: Vector, rows: Iterable[str] | None = None) -> Vector:
-        wanted = self.value if rows is None else {name: self.value[name] for name in rows}
-        outputs = {name: g for name, g in wanted.items() if g.requires_grad}
+    def _pull(self, vector: Vector, wrt: Mapping[_Key, Tensor]) -> dict[_Key, Tensor]:
+        outputs = {name: g for name, g in self.value.items() if g.requires_grad}
         if not outputs:
             return {}
         found = torch.autograd.grad(
@@ -276,6 +290,24 @@ class Residual:
             allow_unused=True,
         )
         return {name: x for name, x in zip(wrt, found, strict=True) if x is not None}
+
+
+def depends_on(values: Vector, params: Vector) -> set[str]:
+    """The names of `params` by which the derivative of `values` is not zero for its form alone.
+
+    The product of w with a derivative is linear in w; where it is zero for every w, as it is for
+    numbers that were rounded or compared, it has no graph that leads to w.
+    """
+    outputs = {name: x for name, x in values.items() if x.requires_grad}
+    if not outputs:
+        return set()
+    with torch.enable_grad():
+        w = [torch.zeros_like(x, requires_grad=True) for x in outputs.values()]
+        found = torch.autograd.grad(
+            [*outputs.values()], [*params.values()], w, create_graph=True, allow_unused=True
+        )
+    pairs = zip(params, found, strict=True)
+    return {name for name, x in pairs if x is not None and x.requires_grad}
 
 
 def own_gradient(

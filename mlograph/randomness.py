@@ -1,11 +1,12 @@
-"""The state of torch's random numbers, kept so that a loss can be evaluated twice alike."""
+"""The state of all random numbers, kept so that a loss can be evaluated twice alike."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -14,46 +15,114 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class TorchRandomState:
-    """State of the CPU generator, and of the CUDA generator where the run is on one."""
+class RandomState:
+    """State of the global generators of torch, numpy and Python; of CUDA's where the run is on it.
+
+    A loss may draw from any of them: dropout masks come from torch, mixing weights and
+    augmentations often do not.
+    """
 
     cpu: Tensor
     cuda: Tensor | None
+    numpys: Any
+    pythons: Any
 
     @classmethod
-    def capture(cls, device: torch.device) -> TorchRandomState:
+    def capture(cls, device: torch.device) -> RandomState:
         """The present state."""
         on_cuda = device.type == "cuda"
-        return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device) if on_cuda else None)
+        cuda = torch.cuda.get_rng_state(device) if on_cuda else None
+        # Not the tuple that numpy gives by default, which takes it twice as long to make.
+        numpys = np.random.get_state(legacy=False)
+        return cls(torch.get_rng_state(), cuda, numpys, random.getstate())
+
+    def since(self, earlier: RandomState) -> RandomState:
+        """The same, sharing with an earlier one what has not moved: long loops keep many."""
+        return RandomState(
+            earlier.cpu if self.cpu.equal(earlier.cpu) else self.cpu,
+            earlier.cuda if _same_tensor(self.cuda, earlier.cuda) else self.cuda,
+            earlier.numpys if _same_numpy(self.numpys, earlier.numpys) else self.numpys,
+            earlier.pythons if self.pythons == earlier.pythons else self.pythons,
+        )
 
     def restore(self, device: torch.device) -> None:
         """Make this the present state again."""
         torch.set_rng_state(self.cpu)
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, device)
+        np.random.set_state(self.numpys)
+        random.setstate(self.pythons)
+
+    def same(self, other: RandomState) -> bool:
+        """Whether nothing was drawn between the two."""
+        return (
+            self.cpu.equal(other.cpu)
+            and _same_tensor(self.cuda, other.cuda)
+            and _same_numpy(self.numpys, other.numpys)
+            and self.pythons == other.pythons
+        )
 
     @contextmanager
     def replayed(self, device: torch.device) -> Iterator[None]:
         """Draw the same numbers again inside, and leave no trace of it outside."""
-        before = TorchRandomState.capture(device)
-        self.restore(device)
-        try:
+        with untouched(device):
+            self.restore(device)
             yield
-        finally:
-            before.restore(device)
+
+
+def _same_tensor(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other or (one is not None and other is not None and one.equal(other))
+
+
+def _same_numpy(one: Any, other: Any) -> bool:
+    """Of the states of a Mersenne twister and of what it keeps of a normal number."""
+    rest = ("has_gauss", "gauss")
+    return (
+        bool(one["state"]["pos"] == other["state"]["pos"])
+        and bool(np.array_equal(one["state"]["key"], other["state"]["key"]))
+        and all(one[key] == other[key] for key in rest)
+    )
 
 
 @contextmanager
 def untouched(device: torch.device) -> Iterator[None]:
     """Whatever is drawn inside, from torch, numpy or Python, leaves no trace outside."""
-    torchs = TorchRandomState.capture(device)
-    numpys, pythons = np.random.get_state(), random.getstate()
+    before = RandomState.capture(device)
     try:
         yield
     finally:
-        torchs.restore(device)
-        np.random.set_state(numpys)
-        random.setstate(pythons)
+        before.restore(device)
+
+
+def global_state() -> dict[str, Any]:
+    """States of Python's, NumPy's and torch's (CPU) global generators.
+
+    In types that `torch.load(weights_only=True)` accepts.
+    """
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": {
+            "name": str(name),
+            "keys": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "cached": float(cached),
+        },
+        "torch": torch.default_generator.get_state(),
+    }
+
+
+def set_global_state(state: Mapping[str, Any]) -> None:
+    """Make these the present states again."""
+    python, numpy = state["python"], state["numpy"]
+    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
+    keys = numpy["keys"].numpy().astype(np.uint32)
+    np.random.set_state(
+        (numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"])
+    )
+    torch.default_generator.set_state(state["torch"].cpu())
 
 
 def mixed(seed: int, *parts: int | str) -> int:

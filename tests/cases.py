@@ -124,6 +124,8 @@ class Case:
         closed_form: the hypergradient, for a given inverse.
         nested: a lower problem constrains another one.
         partial: the closed form is that of partial curvature, which is asked for.
+        bent: the cross-derivative changes with the lower solution, so that differences of finite
+            length are not exact.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Case:
     closed_form: Callable[[Inverse], Tensor]
     nested: bool = False
     partial: bool = False
+    bent: bool = False
 
     def graph(self, method: Any = "exact", unroll_steps: int = 1) -> Graph:
         """The graph, with the same method for every problem."""
@@ -307,6 +310,46 @@ class Logistic:
             ("u2l: penalties -> weights", "l2u: weights -> penalties"),
             lambda solve: -self.penalty.exp() * w * solve(self.hessian(w, self.penalty), v),
         )
+
+
+def cleaning() -> Case:
+    """Hyper-cleaning: a weight for each training sample, some of which have the wrong label.
+
+    Inner mean σ(u_i)·BCE(x_i·w, y_i) + 0.15‖w‖², outer mean BCE on clean data.
+    """
+    X, X_new, truth = numbers(8, 4, seed=1), numbers(15, 4, seed=2), numbers(4, seed=3)
+    y, y_new = ((data @ truth > 0).double() for data in (X, X_new))
+    y[:2] = 1 - y[:2]
+    u = 0.5 * numbers(8, seed=4)
+
+    def hessian(w: Tensor) -> Tensor:
+        p = (X @ w).sigmoid()
+        curvature = u.sigmoid() * p * (1 - p) / 8
+        return X.T @ (curvature[:, None] * X) + 0.3 * torch.eye(4, dtype=torch.float64)
+
+    w = torch.zeros(4, dtype=torch.float64)
+    for _ in range(20):
+        slope = X.T @ (u.sigmoid() * ((X @ w).sigmoid() - y)) / 8 + 0.3 * w
+        w = w - inverse(hessian(w), slope)
+
+    def model_loss(model: Any, weights: Any) -> Tensor:
+        each = F.binary_cross_entropy_with_logits(X @ model(), y, reduction="none")
+        return (weights().sigmoid() * each).mean() + 0.15 * model().square().sum()
+
+    def weights_loss(model: Any) -> Tensor:
+        return F.binary_cross_entropy_with_logits(X_new @ model(), y_new)
+
+    v = X_new.T @ ((X_new @ w).sigmoid() - y_new) / 15
+    pushes = (u.sigmoid() * (-u).sigmoid() * ((X @ w).sigmoid() - y))[:, None] * X / 8
+    return Case(
+        "hyper-cleaning",
+        "weights",
+        {"weights": u, "model": w},
+        {"weights": weights_loss, "model": model_loss},
+        ("u2l: weights -> model", "l2u: model -> weights"),
+        lambda solve: -pushes @ solve(hessian(w), v),
+        bent=True,
+    )
 
 
 def chain() -> Case:
@@ -515,6 +558,7 @@ CASES = (
     quadratic(),
     ridge(),
     Logistic().case(),
+    cleaning(),
     chain(),
     diamond(),
     hidden_path(partial=False),

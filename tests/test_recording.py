@@ -330,6 +330,26 @@ def test_a_problem_that_the_loss_never_reads_gets_an_empty_vector(way: Any):
     assert recording.pull(ADJOINT, ("outer",)) == {"outer": {}}
 
 
+@pytest.mark.parametrize(("start", "expected"), [(None, 1), ("outer", 2)])
+@pytest.mark.parametrize("way", ["none", "steps"])
+def test_a_start_that_follows_no_target_costs_nothing(way: str, start: str | None, expected: int):
+    asked: list[Tensor] = []
+
+    def fit(inner: Any, outer: Any) -> Tensor:
+        inner.parameters()[0].register_hook(asked.append)
+        return ((inner() - outer()).square() * outer()).sum()
+
+    inner = {"loss": fit, "start_from": start}
+    program = bound(Maml().graph({"method": "unroll", "checkpoint": way}, inner))
+    recording = Recording(program.problems["inner"], frozenset(), {"outer"})
+    for _ in range(2):
+        advance(program, recording)
+    asked.clear()
+    recording.pull(ADJOINT, ("outer",))
+    # What is made again takes its own gradient first.
+    assert len(asked) == expected + (2 if way == "steps" else 0)
+
+
 def test_an_ordinary_step_afterwards_does_not_touch_what_was_recorded():
     program, recording = recorded({"method": "unroll", "checkpoint": "steps"})
     inner = program.problems["inner"]
@@ -542,7 +562,8 @@ def points_alive(way: Any, steps: int) -> int:
         ({"method": "unroll", "checkpoint": "sqrt"}, 4 + 1),
         ({"method": "unroll", "checkpoint": "steps", "truncate": 4}, 1 + 4 + 1),
         ({"method": "unroll", "checkpoint": "sqrt", "truncate": 4}, 1 + 2 + 1),
-        ("unroll", 1 + 1),
+        # Its graphs hold these numbers in any case; a checkpoint asks for them.
+        ("unroll", 16 + 1),
         ("forward", 1 + 1),
         ("es", 1 + 1),
     ],

@@ -18,8 +18,10 @@ from mlograph.trees import Vector
 class Darts:
     """−(∂²L/∂u∂θ)·w by central differences, with w = scale·v.
 
-    Two first-order gradients, no second derivatives. `scale: lr` is one unrolled gradient step
-    (Liu et al., 2019, second-order DARTS); `one` drops the learning rate.
+    Two first-order gradients, no second derivatives, at parameters that are `epsilon` away in all:
+    off by O(epsilon²) where the cross-derivative is curved, and by rounding errors of 1/epsilon.
+    `scale: lr` is one unrolled gradient step (Liu et al., 2019, second-order DARTS); `one` drops
+    the learning rate.
     """
 
     options: methods.Darts

@@ -20,22 +20,17 @@ def cross_derivatives(
     the moment and work on copies: parameters and buffers are never touched. Only the loss terms
     that read a target are evaluated. A direction of zero gives zeros.
     """
-    size = float(trees.norm(direction))
+    size = trees.length(direction)
     if size == 0.0:
         others = response.problem.others
         return {target: trees.zeros_like(others[target].params) for target in targets}
-    step = epsilon / size
-    ahead = _gradients(response, direction, step, targets)
-    behind = _gradients(response, direction, -step, targets)
-    return {t: trees.scale(0.5 / step, trees.axpy(-1.0, behind[t], ahead[t])) for t in targets}
-
-
-def _gradients(
-    response: Response, direction: Vector, factor: float, targets: tuple[str, ...]
-) -> dict[str, Vector]:
-    """∂_t L at θ + factor · direction, by target."""
-    terms = response.problem.terms_reading(targets)
-    return gradients_at(response, trees.scale(factor, direction), targets, terms)
+    unit, terms = trees.over(size, direction), response.problem.terms_reading(targets)
+    ahead, behind = (
+        gradients_at(response, trees.scale(step, unit), targets, terms)
+        for step in (epsilon, -epsilon)
+    )
+    slope = 0.5 * size / epsilon
+    return {t: trees.scale(slope, trees.axpy(-1.0, behind[t], ahead[t])) for t in targets}
 
 
 def gradients_at(

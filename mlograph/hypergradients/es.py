@@ -16,14 +16,14 @@ from mlograph.trees import Vector
 @final
 @dataclass(frozen=True)
 class EvolutionStrategies:
-    """The mean over d ~ N(0, I) of d · (φ(z(u + σd)) − φ(z(u − σd))) / 2σ.
+    """The mean over `samples` d ~ N(0, I) of d · (φ(z(u + σd)) − φ(z(u − σd))) / 2σ.
 
-    z(u) is where the recorded inner loop ends, run again with the same batches and random numbers.
-    With `estimate: jacobian`, φ is ⟨v, z⟩ (PZOBO; Sow, Ji and Liang, 2022). With `objective` it is
-    the upper loss itself, which needs no gradient (Salimans et al., 2017; ES-MAML, Song et al.,
-    2020), evaluated with the random numbers of its own pass; what other problems send comes in as
-    ⟨v, z⟩. Where autograd finds no direct derivative of the loss with respect to u, u is moved in
-    it as well.
+    σ is `sigma`, z(u) is where the recorded inner loop ends, run again with the same batches and
+    random numbers. With `estimate: jacobian`, φ is ⟨v, z⟩ (PZOBO; Sow, Ji and Liang, 2022). With
+    `objective` it is the upper loss itself, which needs no gradient (Salimans et al., 2017;
+    ES-MAML, Song et al., 2020), evaluated with the random numbers of its own pass; what other
+    problems send comes in as ⟨v, z⟩. Where autograd finds no direct derivative of the loss with
+    respect to u, u is moved in it as well.
 
     Unbiased for quadratic φ∘z, whatever σ; else the gradient of φ∘z smoothed with N(0, σ²I). The
     relative variance is about (number of parameters + 1)/samples. Without `antithetic`, φ(z(u))

@@ -16,7 +16,12 @@ from mlograph.trees import Vector
 @final
 @dataclass(frozen=True)
 class Exact(Implicit):
-    """w = (H + damping·I)⁻¹ v with H written out: p HVPs, O(p²) memory, O(p³) time."""
+    """w = (H + damping·I)⁻¹ v with H written out: p HVPs, O(p²) memory, O(p³) time.
+
+    The definition itself (Bengio, 2000): for tests and small problems. A singular H gives the
+    solution of least squares and least norm, and the run says so. The only option that is its own
+    is `damping`.
+    """
 
     options: methods.Exact
 

@@ -29,7 +29,9 @@ class FixedPoint:
     Adam and its like do not contract at a solution: where gradients vanish, a step divides by
     their size. Diverging iterations are told as such.
 
-    One step's graph, K + 1 vector-Jacobian products. Grazzi et al. (2020).
+    One step's graph, K + 1 vector-Jacobian products, K being `iterations` or less: they end where
+    the last term is not larger than `tol`·‖v‖. `warm_start` begins at the last w, for one product
+    more. Grazzi et al. (2020).
     """
 
     options: methods.FixedPoint

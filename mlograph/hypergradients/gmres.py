@@ -18,9 +18,9 @@ from mlograph.trees import Vector
 class Gmres(Implicit):
     """(∂Φ/∂θ + damping·I)ᵀ w = v by GMRES, for a Jacobian that need not be symmetric or positive.
 
-    At most `iterations` products, one more with a warm start, and those of a preconditioner.
-    K iterations leave the smallest residual of the Krylov space that they span, in memory for
-    min(K, restart) + 1 vectors. Saad and Schultz (1986); for hypergradients, Blondel et al. (2022).
+    At most `iterations` products, one more with a warm start, and those of a preconditioner. K
+    iterations leave the smallest residual of the Krylov space that they span, in memory for min(K,
+    `restart`) + 1 vectors. Saad and Schultz (1986); for hypergradients, Blondel et al. (2022).
     """
 
     options: methods.Gmres

@@ -18,8 +18,9 @@ from mlograph.trees import Vector
 class Neumann(Implicit):
     """w = α Σ_{k=0..K} (I − α(H + damping·I))^k v: K HVPs. Lorraine et al. (2020).
 
-    Equals K+1 steps of gradient descent on the linear system, and, for α the inner learning
-    rate, truncated unrolling at the solution. Diverges where α·λmax > 2.
+    K is `iterations`. With `alpha: auto`, ten more HVPs estimate λmax and α is 1/λmax. Equals K+1
+    steps of gradient descent on the linear system, and, for α the inner learning rate, truncated
+    unrolling at the solution. Diverges where α·λmax > 2.
     """
 
     options: methods.Neumann

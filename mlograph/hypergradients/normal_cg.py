@@ -18,9 +18,9 @@ from mlograph.trees import Vector
 class NormalConjugateGradient(Implicit):
     """(∂Φ/∂θ + damping·I)ᵀ w = v by conjugate gradients on its normal equations, for any Jacobian.
 
-    A VJP and a JVP of Φ an iteration, the latter at the price of two, and one more VJP with a warm
-    start. The residual falls steadily, slowly where the Jacobian is badly conditioned; a singular
-    system gives the least-squares solution. Blondel et al. (2022).
+    A VJP and a JVP of Φ in each of at most `iterations`, the latter at the price of two, and one
+    more VJP with a warm start. The residual falls steadily, slowly where the Jacobian is badly
+    conditioned; a singular system gives the least-squares solution. Blondel et al. (2022).
     """
 
     options: methods.NormalConjugateGradient

@@ -18,6 +18,9 @@ from mlograph.trees import Vector
 class Nystrom(Implicit):
     """w = (H_r + (rho + damping)·I)⁻¹ v, with H_r the Nyström approximation of H from its columns.
 
+    `rho` keeps what the columns do not show from being divided by zero: where H has more than
+    `rank` large eigenvalues, the rest of w is v/ρ.
+
     `rank` HVPs that do not depend on one another, as iterations do, and one for the residual;
     memory rank·p. The columns are drawn from `seed`, always the same, so that solves can be
     compared and a Hessian made of such solves is symmetric. For a positive semidefinite H.

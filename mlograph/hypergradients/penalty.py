@@ -21,11 +21,16 @@ from mlograph.trees import Vector
 class Penalty:
     """λ(∂_t L(y, u) − ∂_t L(z, u)) with y = argmin L(y, u) + ⟨v/λ − ∂_z L(z, u), y⟩.
 
-    The upper loss stands in for its linear part ⟨v, ·⟩ at z, and λ is `weight`. From y = z,
-    `steps` gradient steps y ← y − rate·(∂_y L(y, u) − ∂_z L(z, u) + v/λ) are made; on a quadratic,
+    The upper loss stands in for its linear part ⟨v, ·⟩ at z. λ is `weight`·‖v‖, so that y is pushed
+    away from z by as much whether the upper loss is steep or almost solved; with a fixed λ, the
+    difference would drown in rounding errors where v becomes small. From y = z, `steps` gradient
+    steps of length `rate` y ← y − rate·(∂_y L(y, u) − ∂_z L(z, u) + v/λ) are made; on a quadratic,
     K of them give a Neumann series, −(∂²L/∂t∂θ)ᵀ rate Σ_{k<K} (I − rate·H)^k v. Where L is curved
-    the bias is O(1/λ). `symmetric` takes λ/2 times the difference between what +v and −v lead to,
-    with O(1/λ²).
+    the bias is O(1/weight). `symmetric` takes λ/2 times the difference between what +v and −v lead
+    to, with O(1/weight²).
+
+    With `warm_start`, y begins where it ended for the last update, relative to z: one more
+    gradient, two if symmetric.
 
     What is left of the gradient at z is subtracted, so that z counts as a solution, as it does for
     implicit methods: of a loop that is not at its end, λ times the rest would come in otherwise.
@@ -41,15 +46,17 @@ class Penalty:
         weight = self.options.weight
         behind = gradients_at(response, {}, (response.problem.name, *targets))
         rest = behind.pop(response.problem.name)
-        known = {name: x for name, x in adjoint.items() if name in rest}
-        push = trees.scale(1.0 / weight, filled(known, rest))
+        known = filled({name: x for name, x in adjoint.items() if name in rest}, rest)
+        size = trees.length(known) or 1.0
+        push = trees.over(size * weight, known)
         start = self._start(response, push)
         descent = _Descent(response, rest, self._rates(response), self.options.steps)
         solution, ahead = descent.run(start, push, targets)
         if self.options.symmetric:
             _, behind = descent.run(trees.scale(-1.0, start), trees.scale(-1.0, push), targets)
             weight /= 2.0
-        sent = {t: trees.scale(weight, trees.axpy(-1.0, behind[t], ahead[t])) for t in targets}
+        factor = weight * size
+        sent = {t: trees.scale(factor, trees.axpy(-1.0, behind[t], ahead[t])) for t in targets}
         return Pulled(sent, solution)
 
     def _start(self, response: Response, push: Vector) -> Vector:

@@ -27,8 +27,9 @@ class Sama:
 
         lr · ((1 − β₁)/(1 − β₁ᵗ) − m̂ ∂√v̂/∂g / (√v̂ + ε)) / (√v̂ + ε)
 
-    with both bias corrections. The result is that of one more unrolled step, up to O(epsilon²).
-    Three first-order gradients, no second derivatives of a loss. Choe et al. (2023).
+    with both bias corrections. The result is that of one more unrolled step, up to O(`epsilon`²),
+    `epsilon` being how far all parameters together are moved. Three first-order gradients, no
+    second derivatives of a loss. Choe et al. (2023).
     """
 
     options: methods.Sama

@@ -19,11 +19,12 @@ from mlograph.trees import Vector
 class Soba(Implicit):
     """w ← w − rate·((H + damping·I) w − v), some steps an update, from where the last ones ended.
 
-    SOBA (Dagréou et al., 2022): one step, so one HVP and one VJP an update; w follows H⁻¹v while
-    the problems move, and is far from it in the first updates. AmIGO (Arbel and Mairal, 2022): ten
-    steps. stocBiO (Ji, Yang and Liang, 2021): ten steps from zero, a truncated Neumann series.
-    From zero the first step needs no HVP. `rate: lr` takes every parameter's present learning
-    rate. Diverges where rate·λmax > 2, and the run says so.
+    `preset: soba` (Dagréou et al., 2022): one step, so one HVP and one VJP an update; w follows
+    H⁻¹v while the problems move, and is far from it in the first updates. `amigo` (Arbel and
+    Mairal, 2022): ten steps. `stocbio` (Ji, Yang and Liang, 2021): ten steps from zero, a truncated
+    Neumann series. `steps` and `warm_start` override what a preset says. From zero the first step
+    needs no HVP. `rate: lr` takes every parameter's present learning rate. Diverges where rate·λmax
+    > 2, and the run says so.
     """
 
     options: methods.Soba

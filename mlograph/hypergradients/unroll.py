@@ -30,8 +30,8 @@ class Unroll:
         steps   1 graph, T points (θ_t, s_t);     each step is evaluated twice
         sqrt    1 graph, about 2√T points;        each step is evaluated three times
 
-    and with `truncate` K stands for T (at most √K more for sqrt). Batches are kept in any case
-    but `none`, and so are copies of what the loss reads of problems that move during the loop.
+    and with `truncate` K stands for T (at most √K more for sqrt). Batches are kept in any case, and
+    so are copies of what the loss reads of problems that move during the loop.
     """
 
     options: methods.Unroll

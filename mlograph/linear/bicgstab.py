@@ -7,7 +7,15 @@ from math import inf, isfinite
 
 from mlograph import trees
 from mlograph.linear.preconditioners import NONE, Preconditioner
-from mlograph.linear.system import MatVec, Solution, Status, at_unit_size, begin, rounding
+from mlograph.linear.system import (
+    MatVec,
+    Solution,
+    Status,
+    at_unit_size,
+    begin,
+    ended,
+    rounding,
+)
 from mlograph.trees import Vector
 
 
@@ -55,12 +63,12 @@ def _bicgstab(
             best, least = state.w, left
     if least <= tol:
         status = Status.CONVERGED
-    return Solution(best, status, products, least)
+    return ended(best, status, products, least, state.size * float(trees.norm(best)))
 
 
 @dataclass(frozen=True)
 class _State:
-    """w, b − A w, and p, A M⁻¹ p, and the scalars of the last iteration."""
+    """w, b − A w, and p, A M⁻¹ p, the scalars of the last iteration, and how far A stretches."""
 
     w: Vector
     r: Vector
@@ -69,6 +77,7 @@ class _State:
     rho: float = 1.0
     alpha: float = 1.0
     omega: float = 1.0
+    size: float = 0.0
 
 
 def _step(
@@ -86,7 +95,9 @@ def _step(
     if _vanishes(slope, shadow, v):
         return last, 1, _why(v)
     alpha = rho / slope
-    half = _State(trees.axpy(alpha, y, last.w), trees.axpy(-alpha, v, last.r), p, v, rho, alpha)
+    w, r = trees.axpy(alpha, y, last.w), trees.axpy(-alpha, v, last.r)
+    size = max(last.size, float(trees.norm(v)) / float(trees.norm(y)))
+    half = _State(w, r, p, v, rho, alpha, size=size)
     if float(trees.norm(half.r)) <= enough:
         return half, 1, Status.CONVERGED
     z = precondition.apply(half.r)
@@ -97,7 +108,7 @@ def _step(
     length = float(trees.norm(t))
     omega = share / length / length
     w, r = trees.axpy(omega, z, half.w), trees.axpy(-omega, t, half.r)
-    return _State(w, r, p, v, rho, alpha, omega), 2, Status.MAX_ITERATIONS
+    return _State(w, r, p, v, rho, alpha, omega, size), 2, Status.MAX_ITERATIONS
 
 
 def _vanishes(product: float, left: Vector, right: Vector) -> bool:

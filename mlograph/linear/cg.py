@@ -6,7 +6,15 @@ from math import inf, isfinite
 
 from mlograph import trees
 from mlograph.linear.preconditioners import NONE, Preconditioner
-from mlograph.linear.system import MatVec, Solution, Status, at_unit_size, begin, rounding
+from mlograph.linear.system import (
+    MatVec,
+    Solution,
+    Status,
+    at_unit_size,
+    begin,
+    ended,
+    rounding,
+)
 from mlograph.trees import Vector
 
 
@@ -68,7 +76,7 @@ def _cg(
         p = trees.axpy(slope / previous, p, z)
     if status is Status.MAX_ITERATIONS and left <= tol:
         status = Status.CONVERGED
-    return Solution(w, status, products, left)
+    return ended(w, status, products, left, largest * float(trees.norm(w)))
 
 
 def _what_is_wrong(p: Vector, q: Vector, largest: float) -> Status:

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from mlograph import trees
 from mlograph.linear.preconditioners import NONE, Preconditioner
-from mlograph.linear.system import MatVec, Solution, Status, at_unit_size, begin, rounding
+from mlograph.linear.system import (
+    MatVec,
+    Solution,
+    Status,
+    at_unit_size,
+    begin,
+    ended,
+    rounding,
+)
 from mlograph.trees import Vector
 
 
@@ -50,19 +58,20 @@ def _gmres(
 ) -> Solution:
     w, r, products = begin(matvec, b, start)
     products += precondition.products
-    left, taken = float(trees.norm(r)), 0
+    left, taken, floor = float(trees.norm(r)), 0, 0.0
     status = Status.MAX_ITERATIONS if isfinite(left) else Status.NON_FINITE
     while status is Status.MAX_ITERATIONS and left > tol and taken < iterations:
         count = min(restart, iterations - taken)
         done = _round(matvec, r, count, tol / left, precondition)
         w, r = trees.add(w, done.moved), done.rest
         taken, before, left = taken + done.products, left, float(trees.norm(r))
+        floor += done.floor
         status = done.status
         if status is Status.MAX_ITERATIONS and left > before * (1.0 - rounding(b)):
             status = Status.BREAKDOWN
     if status is Status.MAX_ITERATIONS and left <= tol:
         status = Status.CONVERGED
-    return Solution(w, status, products + taken, left)
+    return ended(w, status, products + taken, left, floor)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class _Round:
 
     moved: Vector
     rest: Vector
+    floor: float
     products: int
     status: Status
 
@@ -84,6 +94,7 @@ def _round(
     V[0] = flat / flat.norm()
     H = torch.zeros(count + 1, count, dtype=torch.float64)
     y, done, products, status = torch.zeros(0, dtype=torch.float64), 0, 0, Status.MAX_ITERATIONS
+    largest = 0.0
     while done < count and status is Status.MAX_ITERATIONS:
         column = trees.flatten(matvec(precondition.apply(trees.unflatten(V[done], r))))
         products += 1
@@ -91,6 +102,7 @@ def _round(
         if not isfinite(length):
             status = Status.NON_FINITE
             break
+        largest = max(largest, length)
         # Twice is enough for orthogonality up to rounding errors.
         for _ in range(2):
             shares = V[: done + 1] @ column
@@ -109,7 +121,8 @@ def _round(
     size = flat.norm()
     moved = trees.unflatten(size * (y.to(V) @ V[:done]), r)
     rest = flat - size * ((H[: done + 1, :done] @ y).to(V) @ V[: done + 1])
-    return _Round(precondition.apply(moved), trees.unflatten(rest, r), products, status)
+    floor = float(size) * float(y.norm()) * largest
+    return _Round(precondition.apply(moved), trees.unflatten(rest, r), floor, products, status)
 
 
 def _least(H: Tensor) -> tuple[Tensor, float]:

@@ -83,7 +83,7 @@ def largest_eigenvalue(matvec: MatVec, like: Vector, *, iterations: int = 10) ->
     The estimate grows towards λmax from below; it is raised by a tenth so that a Neumann series
     with α = 1/λmax does not diverge on what the iteration missed.
     """
-    vector, largest = _some_direction(like), 0.0
+    vector, largest = some_direction(like), 0.0
     for done in range(1, iterations + 1):
         vector = matvec(vector)
         largest = float(trees.norm(vector))
@@ -93,7 +93,7 @@ def largest_eigenvalue(matvec: MatVec, like: Vector, *, iterations: int = 10) ->
     return 1.1 * largest, iterations
 
 
-def _some_direction(like: Vector) -> Vector:
+def some_direction(like: Vector) -> Vector:
     """A unit vector of no meaning."""
     generator = torch.Generator().manual_seed(0)
     vector = {

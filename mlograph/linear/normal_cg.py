@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, isfinite
 
 from mlograph import trees
-from mlograph.linear.system import Solution, Status, System, at_unit_size, begin, rounding
+from mlograph.linear.system import Solution, Status, System, at_unit_size, begin, ended, rounding
 from mlograph.trees import Vector
 
 
@@ -50,4 +50,4 @@ def _cgls(system: System, b: Vector, iterations: int, tol: float, start: Vector 
         left = float(trees.norm(r))
     if status is Status.MAX_ITERATIONS and left <= tol:
         status = Status.CONVERGED
-    return Solution(w, status, products, left)
+    return ended(w, status, products, left, largest * float(trees.norm(w)))

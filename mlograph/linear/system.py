@@ -47,11 +47,11 @@ class Status(StrEnum):
     """How a linear solve ended.
 
     Attributes:
-        CONVERGED: within its tolerance.
+        CONVERGED: within its tolerance, or as near as rounding errors let it come.
         MAX_ITERATIONS: all products that it may take were taken.
         BREAKDOWN: its recurrence divides by zero, or stands still.
         NEGATIVE_CURVATURE: ⟨p, A p⟩ ≤ 0 where A should be positive definite.
-        SINGULAR: b is not in the range of A.
+        SINGULAR: b is not in the range of A, as far as its type can tell.
         DIVERGED: the error grows with every iteration.
         NON_FINITE: b, a product or the answer is not finite.
     """
@@ -89,14 +89,12 @@ def at_unit_size(
 
     Where b is zero or not finite, the answer is zero and needs no product.
     """
-    size = float(trees.norm(b))
+    size = trees.length(b)
     if size == 0.0:
         return Solution(trees.zeros_like(b), Status.CONVERGED, 0, 0.0)
     if not isfinite(size):
         return Solution(trees.zeros_like(b), Status.NON_FINITE, 0, nan)
-    found = solve(
-        trees.scale(1.0 / size, b), None if start is None else trees.scale(1.0 / size, start)
-    )
+    found = solve(trees.over(size, b), None if start is None else trees.over(size, start))
     value = trees.scale(size, found.value)
     if trees.first_non_finite(value) is not None:
         return Solution(trees.zeros_like(b), Status.NON_FINITE, found.iterations, nan)
@@ -108,6 +106,25 @@ def begin(matvec: MatVec, b: Vector, start: Vector | None) -> tuple[Vector, Vect
     if start is None:
         return trees.zeros_like(b), dict(b), 0
     return dict(start), trees.axpy(-1.0, matvec(dict(start)), b), 1
+
+
+def ended(w: Vector, status: Status, products: int, left: float, floor: float) -> Solution:
+    """The end of a solve for a b of length one, its residual known by a recurrence.
+
+    A recurrence goes on to fall where the residual itself does not: b − A w comes with rounding
+    errors of about ε·‖A‖·‖w‖ (Greenbaum, 1997).
+
+    Args:
+        w: the answer.
+        status: how it ended by the recurrence.
+        products: that it took.
+        left: the residual by the recurrence.
+        floor: ‖A‖·‖w‖, roughly.
+    """
+    errors = rounding(w) / 10.0 * floor
+    if status is Status.CONVERGED and errors > max(left, rounding(w) ** 0.5):
+        status = Status.SINGULAR
+    return Solution(w, status, products, max(left, errors))
 
 
 def rounding(vector: Vector) -> float:

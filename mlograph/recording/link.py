@@ -33,27 +33,32 @@ class Link:
     outputs: Vector
 
     def vjp(
-        self, adjoint: Vector, targets: tuple[str, ...], *, keep: bool
+        self, adjoint: Vector, targets: tuple[str, ...], *, keep: bool, further: bool = True
     ) -> tuple[Vector, dict[str, Vector]]:
         """(∂(θ', s')/∂(θ, s))ᵀ · adjoint, and (∂(θ', s')/∂target)ᵀ · adjoint of every target.
 
         Names that nothing depends on are left out. Without `keep`, the graph is gone after this.
+        The first product is empty, and costs nothing, where it is not to go `further`.
         """
         sent: dict[str, Vector] = {target: {} for target in targets}
         outputs = {n: x for n, x in self.outputs.items() if n in adjoint and x.requires_grad}
         if not outputs:
             return {}, sent
         owners = [(target, copy) for target in targets for copy in self.reads[target]]
+        inputs = self.inputs if further else {}
+        leaves = [*inputs.values(), *(x for _, copy in owners for x in copy.values())]
+        if not leaves:
+            return {}, sent
         found = iter(
             torch.autograd.grad(
                 [*outputs.values()],
-                [*self.inputs.values(), *(x for _, copy in owners for x in copy.values())],
+                leaves,
                 [adjoint[name] for name in outputs],
                 retain_graph=keep,
                 allow_unused=True,
             )
         )
-        back = {name: x for name in self.inputs if (x := next(found)) is not None}
+        back = {name: x for name in inputs if (x := next(found)) is not None}
         for target, copy in owners:
             share = {name: x for name in copy if (x := next(found)) is not None}
             sent[target] = trees.merge(sent[target], share)
@@ -93,8 +98,11 @@ class Link:
                 create_graph=True,
                 allow_unused=True,
             )
+        # A row without a graph is zero for every w: that of a rounded number, or one replaced.
         used = [
-            (row, x, key) for row, (_, x, key) in zip(rows, pairs, strict=True) if row is not None
+            (row, x, key)
+            for row, (_, x, key) in zip(rows, pairs, strict=True)
+            if row is not None and row.requires_grad
         ]
         if not used:
             return {}, set()
@@ -113,8 +121,8 @@ class Link:
         return dict(zip(w, stacked, strict=True)), {key for _, _, key in used if key[0]}
 
 
-# Counts steps: no parameter moves it.
-_COUNTER = "step"
+# The number of steps and what follows from it alone, and ASGD's average, which moves nothing.
+_APART = frozenset({"step", "mu_product", "eta", "mu", "ax"})
 
 
 def state_key(name: str, entry: str) -> str:
@@ -123,7 +131,7 @@ def state_key(name: str, entry: str) -> str:
 
 
 def _is_carried(entry: str, value: object) -> bool:
-    return entry != _COUNTER and isinstance(value, Tensor) and value.is_floating_point()
+    return entry not in _APART and isinstance(value, Tensor) and value.is_floating_point()
 
 
 def carried(params: Vector, state: OptimizerState) -> Vector:

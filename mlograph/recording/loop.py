@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import ceil, sqrt
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -43,8 +43,9 @@ class Recording:
         self._uppers = {
             name: Read.of(model) for name, model in problem.others.items() if name not in below
         }
+        self._targets = tuple(targets)
         self._start = self._point = Point.of(problem)
-        self._tape = self._new_tape(targets)
+        self._tape = self._new_tape()
         self._making = self._next_step()
         self._pass: Pass | None = None
         self._own: Vector = {}
@@ -124,6 +125,27 @@ class Recording:
             }
             return tape.rerun(replace(self._start, params=params), uppers, moved).params
 
+    def state_dict(self) -> dict[str, Any]:
+        """The loop so far, as inputs of its steps; graphs are made again of these."""
+        return {
+            "uppers": self._uppers,
+            "start": self._start,
+            "point": self._point,
+            "tape": self._tape.state_dict(),
+            "passes": list(self._making.passes),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave, the problem being where it was."""
+        self._uppers = state["uppers"]
+        self._start, self._point = state["start"], state["point"]
+        self._tape = self._new_tape()
+        self._tape.load_state_dict(state["tape"])
+        self._making = self._next_step()
+        for one in state["passes"]:
+            with one.moment.random.replayed(self._problem.device):
+                self._making.repeat(one)
+
     def _forget_pass(self) -> None:
         # Its gradient would hold the graph of the whole step.
         self._pass, self._own = None, {}
@@ -137,14 +159,14 @@ class Recording:
             graph=self._tape.graphs,
         )
 
-    def _new_tape(self, targets: Iterable[str]) -> Tape:
+    def _new_tape(self) -> Tape:
         problem, uppers = self._problem, self._uppers
         match problem.spec.hypergradient:
             case Forward():
-                directions = {name: problem.others[name].params for name in sorted(targets)}
+                directions = {name: problem.others[name].params for name in sorted(self._targets)}
                 return Tangents(self._start, problem.spec.start_from, directions)
             case Unroll(checkpoint="none", truncate=last):
-                return Graphs(last)
+                return Graphs(problem, uppers, last)
             case Unroll(checkpoint=checkpoint, truncate=last):
                 length = min(problem.spec.unroll_steps, last or problem.spec.unroll_steps)
                 every = 1 if checkpoint == "steps" else ceil(sqrt(length))

@@ -139,6 +139,11 @@ class Making:
         self._passes: list[Pass] = []
         self._gradient: Vector = {}
 
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """Those that were accumulated."""
+        return tuple(self._passes)
+
     def evaluate(self, one: Pass, buffers: Vector) -> Evaluation:
         """The loss of a pass, on the problem's own `buffers`, which it may change."""
         problem = self._problem
@@ -164,8 +169,15 @@ class Making:
         """Add a pass with its own gradient to the coming update."""
         self._passes.append(one)
         with torch.set_grad_enabled(self._graph):
-            gradient = trees.scale(self._share, trees.merge(own, one.sent))
+            gradient = trees.merge(own, one.sent)
+            if self._share != 1.0:
+                gradient = trees.scale(self._share, gradient)
             self._gradient = trees.merge(self._gradient, gradient)
+
+    def repeat(self, one: Pass) -> None:
+        """A pass that was made before, on buffers as they were then; leaves no trace in them."""
+        own, _ = self.differentiate(self.evaluate(one, copied(one.buffers)))
+        self.accumulate(one, own)
 
     def update(self, options: GroupOptions) -> Made:
         """One step of the optimiser along what was accumulated."""

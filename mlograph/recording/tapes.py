@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import torch
 
@@ -29,7 +29,18 @@ class Tape(Protocol):
         ...
 
     def pull(self, adjoint: Vector, targets: tuple[str, ...]) -> tuple[Vector, dict[str, Vector]]:
-        """(dθ_T/dθ_0)ᵀ · adjoint, empty where it is not known, and (dθ_T/dtarget)ᵀ · adjoint."""
+        """(dθ_T/dθ_0)ᵀ · adjoint, and (dθ_T/dtarget)ᵀ · adjoint of every target.
+
+        The first is empty where it is not known, or the loop starts from none of the targets.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept, without graphs."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave; graphs are made again, to the last bit."""
         ...
 
 
@@ -38,30 +49,53 @@ class Graphs:
     """The graph of every step, or of the `last` ones.
 
     Memory: a graph a step. A pull is one vector-Jacobian product a step.
+
+    Args:
+        problem: whose loop it is.
+        uppers: the problems above.
+        last: only so many last steps are pulled; None: all.
     """
 
     graphs = True
 
-    def __init__(self, last: int | None) -> None:
-        self._links: deque[Link] = deque(maxlen=last)
+    def __init__(self, problem: Problem, uppers: Mapping[str, Read], last: int | None) -> None:
+        self._problem = problem
+        self._uppers = uppers
+        # With what each step began with, of which its graph can be made again.
+        self._links: deque[tuple[Link, Kept]] = deque(maxlen=last)
         self._made = 0
 
     def add(self, made: Made) -> None:
         """The next step has been made."""
         assert made.link is not None, "steps are made with a graph"
-        self._links.append(made.link)
+        self._links.append((made.link, Kept(made.begin, made.record)))
         self._made += 1
 
     def pull(self, adjoint: Vector, targets: tuple[str, ...]) -> tuple[Vector, dict[str, Vector]]:
         """Reverse mode, step by step."""
-        back = _Back(adjoint, targets)
-        for link in reversed(self._links):
+        start = self._problem.spec.start_from in targets and self._made == len(self._links)
+        back = _Back(adjoint, targets, len(self._links) + start)
+        for link, _ in reversed(self._links):
             back.through(link, keep=True)
-        return back.adjoint if self._made == len(self._links) else {}, back.sent
+        return back.adjoint, back.sent
+
+    def state_dict(self) -> dict[str, Any]:
+        """What each step began with, and how many there were."""
+        return {"kept": [kept for _, kept in self._links], "made": self._made}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self._links.clear()
+        for kept in state["kept"]:
+            assert kept.begin is not None, "every point is kept"
+            made = made_again(self._problem, kept.record, kept.begin, self._uppers, graph=True)
+            assert made.link is not None, "it was asked for"
+            self._links.append((made.link, kept))
+        self._made = state["made"]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """A step, and the point where it began if that is kept."""
 
     begin: Point | None
@@ -96,13 +130,13 @@ class Replays:
         self._uppers = uppers
         self._every = every
         self._last = last
-        self._kept: deque[_Kept] = deque()
+        self._kept: deque[Kept] = deque()
         self._made = 0
 
     def add(self, made: Made) -> None:
         """The next step has been made."""
         keeps = self._made % self._every == 0 if self._every else self._made == 0
-        self._kept.append(_Kept(made.begin if keeps else None, made.record))
+        self._kept.append(Kept(made.begin if keeps else None, made.record))
         self._made += 1
         while self._can_drop():
             self._kept.popleft()
@@ -111,15 +145,24 @@ class Replays:
 
     def pull(self, adjoint: Vector, targets: tuple[str, ...]) -> tuple[Vector, dict[str, Vector]]:
         """Reverse mode, each step made again."""
-        back = _Back(adjoint, targets)
         left = self._made if self._last is None else self._last
+        start = self._problem.spec.start_from in targets and self._made <= left
+        back = _Back(adjoint, targets, min(left, self._made) + start)
         for begin, record in self._backwards(left):
             if not back.adjoint:
                 break
             made = made_again(self._problem, record, begin, self._uppers, graph=True)
             assert made.link is not None, "it was asked for"
             back.through(made.link, keep=False)
-        return back.adjoint if self._made <= left else {}, back.sent
+        return back.adjoint, back.sent
+
+    def state_dict(self) -> dict[str, Any]:
+        """What each step began with, and how many there were."""
+        return {"kept": list(self._kept), "made": self._made}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self._kept, self._made = deque(state["kept"]), state["made"]
 
     def rerun(self, start: Point, uppers: Mapping[str, Read], moved: Mapping[str, Vector]) -> Point:
         """Where the loop leads to from `start`, without a graph.
@@ -215,18 +258,35 @@ class Tangents:
             }
         return {}, sent
 
+    def state_dict(self) -> dict[str, Any]:
+        """The derivatives, and what θ depends on."""
+        return {"tangents": self._tangents, "reached": sorted(self._reached)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self._tangents, self._reached = dict(state["tangents"]), set(state["reached"])
+
 
 class _Back:
-    """An adjoint on its way to the start of a loop, and what it sends to the targets."""
+    """An adjoint on its way to the start of a loop, and what it sends to the targets.
 
-    def __init__(self, adjoint: Vector, targets: tuple[str, ...]) -> None:
+    Args:
+        adjoint: at the end of the loop.
+        targets: problems that the steps read.
+        points: how many points of the loop want the adjoint, the end among them.
+    """
+
+    def __init__(self, adjoint: Vector, targets: tuple[str, ...], points: int) -> None:
+        self._points = points
         self.adjoint = dict(adjoint)
         self.sent: dict[str, Vector] = {target: {} for target in targets}
         self._targets = targets
 
     def through(self, link: Link, *, keep: bool) -> None:
         """One step back."""
-        self.adjoint, found = link.vjp(self.adjoint, self._targets, keep=keep)
+        self._points -= 1
+        further = self._points > 0
+        self.adjoint, found = link.vjp(self.adjoint, self._targets, keep=keep, further=further)
         for target, share in found.items():
             self.sent[target] = trees.merge(self.sent[target], share)
 

@@ -33,7 +33,8 @@ from mlograph.trees import Vector
 @pytest.mark.parametrize(("scale", "factor"), [("one", 1.0), ("lr", RATE)])
 def test_the_adjoint_stands_for_the_inverse(case: Case, scale: str, factor: float):
     found = case.hypergradient({"method": "darts", "scale": scale})
-    assert relative_error(found, case.closed_form(multiple(factor))) < 1e-10
+    limit = 1e-3 if case.bent else 1e-10
+    assert relative_error(found, case.closed_form(multiple(factor))) < limit
 
 
 @pytest.mark.parametrize("epsilon", [1e-3, 1.0, 100.0])

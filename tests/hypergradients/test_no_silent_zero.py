@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
+from builders import pair, problem
 from cases import (
     CASES,
     Case,
@@ -53,6 +55,8 @@ DEAD: dict[str, Callable[[Any, Any], Tensor]] = {
     "not read": lambda inner, outer: inner().square().sum(),
     "read apart": lambda inner, outer: inner().square().sum() + outer().square().sum(),
     "read detached": lambda inner, outer: (inner() - outer().sum().detach()).square().sum(),
+    # Autograd gives derivatives of it: zeros.
+    "read rounded": lambda inner, outer: (inner() - outer().sum().round()).square().sum(),
 }
 
 
@@ -73,6 +77,41 @@ def test_a_lower_loss_that_the_upper_problem_cannot_move(inner: str, name: str):
     assert "so the edge 'outer -> inner' has no effect" in message
 
 
+def without_gradient(inner: Any, outer: Any) -> Tensor:
+    with torch.no_grad():
+        seen = outer().sum()
+    return (inner() - seen).square().sum()
+
+
+# By which problem is frozen, and in which part the two meet.
+FROZEN: dict[str, Callable[[Any, Any], Tensor]] = {
+    "upper": lambda upper, lower: (lower() - upper.named_parameters()["tail"].sum()).square().sum(),
+    "lower": lambda upper, lower: (
+        lower().square().sum() + upper().sum() * lower.named_parameters()["tail"].sum()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in SENDING if ("read detached", name) not in SEEN])
+def test_an_upper_problem_that_is_read_without_a_gradient(name: str):
+    message = said(quadratic(), name, inner=without_gradient)
+    assert "so the edge 'outer -> inner' has no effect" in message
+
+
+@each_method
+@pytest.mark.parametrize("frozen", FROZEN)
+def test_two_problems_that_meet_in_a_frozen_part_only(frozen: str, name: str):
+    point = quadratic().points["inner"]
+    made = {
+        "upper": problem(Point(point), lambda upper, lower: (upper() - lower()).square().sum()),
+        "lower": problem(Point(point), FROZEN[frozen], hypergradient=name, unroll_steps=2),
+    }
+    made[frozen]["freeze"] = "tail"
+    with pytest.raises(NumericError) as caught:
+        after_loops(bound(pair(**made)), "upper")
+    assert "so the edge 'upper -> lower' has no effect" in str(caught.value)
+
+
 @each_method
 def test_a_lower_problem_that_moves_where_nobody_looks(name: str):
     def tail_only(inner: Any, outer: Any) -> Tensor:
@@ -91,6 +130,7 @@ def test_an_upper_loss_that_does_not_look_at_the_lower_problem(name: str):
 NUMBERS: dict[str, Callable[[Any, Any], Tensor]] = {
     "detached": lambda inner, outer: inner().square().sum().detach(),
     "a count": lambda inner, outer: (inner() > 0).sum(),
+    "rounded": lambda inner, outer: (inner().round() - 1).square().sum(),
     "beside a term with a gradient": lambda inner, outer: (inner() > 0).sum() + outer().sum(),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -107,6 +108,20 @@ def test_a_warm_start_goes_on_where_the_last_pull_ended(symmetric: bool):
     assert relative_error(again, quadratic().closed_form(series(RATE, 3))) < 1e-10
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-12, 1e12])
+def test_the_length_of_the_upper_gradient_is_no_matter(size: float):
+    """With a fixed λ, a short one would drown in rounding errors."""
+    case = Logistic().case()
+    outer = case.losses["penalties"]
+
+    def scaled(weights: Any) -> Tensor:
+        return size * outer(weights)
+
+    losses = {**case.losses, "penalties": scaled}
+    found = replace(case, losses=losses).hypergradient(penalty(steps=20))
+    assert relative_error(found / size, case.hypergradient(penalty(steps=20))) < 1e-6
+
+
 def test_the_residual_of_the_system_is_told():
     case = quadratic()
     program = bound(case.graph(penalty(steps=3)))
@@ -151,7 +166,7 @@ def test_a_rate_that_diverges_is_no_number_that_is_used():
 
 
 def test_all_evaluations_draw_the_masks_of_the_step():
-    """One step on ⟨u, dropout(x)²⟩: λ(mask·(x + d))² − λ(mask·x)² with d = −rate/λ."""
+    """One step on ⟨u, dropout(x)²⟩: λ(mask·(x + d))² − λ(mask·x)² with d = −rate/λ, λ = 10·√40."""
     noise = nn.Dropout(0.5)
 
     def inner_loss(inner: Any, outer: Any) -> Tensor:
@@ -183,7 +198,8 @@ def test_all_evaluations_draw_the_masks_of_the_step():
     torch.rand(3)  # The generator moves on between the step and the pull.
     x = parameters(program, "inner")
     found = backward(Executor(program), program, "outer")
-    expected = 10.0 * mask.square() * ((x - RATE / 10.0).square() - x.square())
+    weight = 10.0 * 40**0.5
+    expected = weight * mask.square() * ((x - RATE / weight).square() - x.square())
     assert relative_error(found, expected) < 1e-10
 
 

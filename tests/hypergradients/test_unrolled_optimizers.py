@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from builders import complaints
-from cases import Point, after_loops, bound, numbers, positive
+from cases import Point, after_loops, bound, numbers, positive, relative_error
 from optimisers import VARIANTS
 from torch import Tensor
 
@@ -34,7 +34,7 @@ def judged(inner: Any, outer: Any) -> Tensor:
     return (inner() - TARGET).square().sum() + 0.1 * outer().pow(3).sum()
 
 
-def graph(u: Tensor, method: str, optimizer: Any, **inner: Any) -> Graph:
+def graph(u: Tensor, method: Any, optimizer: Any, **inner: Any) -> Graph:
     problem = {"optimizer": "sgd", "precision": "float64"}
     return Graph(
         problems={
@@ -95,6 +95,43 @@ def test_it_equals_finite_differences_of_torchs_own_loop(name: str, loop: str):
     found = after_loops(bound(graph(START, "unroll", optimizer, **LOOPS[loop])), "outer")
     expected = slope(optimizer, **LOOPS[loop])
     assert float(found @ DIRECTION) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_forward_mode_goes_through_it_as_well(name: str):
+    kind, options = VARIANTS[name]
+    loop = LOOPS["clipped, scheduled, accumulated, from the upper"]
+    found, expected = (
+        after_loops(bound(graph(START, m, {"_target_": kind, **options}, **loop)), "outer")
+        for m in ("forward", "unroll")
+    )
+    assert relative_error(found, expected) < 1e-10
+
+
+def warmed_up(step: int) -> float:
+    return min(step, 4) / 4
+
+
+@pytest.mark.parametrize("method", ["unroll", {"method": "unroll", "checkpoint": "sqrt"}])
+@pytest.mark.parametrize("name", ["SGD nesterov", "Adam amsgrad", "AdamW", "NAdam", "RAdam"])
+def test_a_schedule_may_begin_at_zero(name: str, method: Any):
+    """torch's differentiable Adam divides by its learning rate."""
+    kind, options = VARIANTS[name]
+    optimizer = {"_target_": kind, **options}
+    schedule = {"_target_": torch.optim.lr_scheduler.LambdaLR, "lr_lambda": warmed_up}
+    found = after_loops(bound(graph(START, method, optimizer, scheduler=schedule)), "outer")
+    expected = slope(optimizer, scheduler=schedule)
+    assert float(found @ DIRECTION) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_group_may_rest():
+    optimizer = {
+        "_target_": torch.optim.AdamW,
+        "lr": 0.1,
+        "params": [{"params": "tail", "lr": 0.0}],
+    }
+    found = after_loops(bound(graph(START, "unroll", optimizer)), "outer")
+    assert float(found @ DIRECTION) == pytest.approx(slope(optimizer), rel=1e-6)
 
 
 UNABLE = sorted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -105,6 +106,42 @@ def test_any_scaling(
 ):
     found = solve(system((scale_a * A).to(dtype)), vector((scale_b * B).to(dtype)))
     assert relative_error(value(found).double(), inverse(A, B) * (scale_b / scale_a)) < precision
+
+
+@each_scalable
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e170, 1e300])
+def test_a_vector_whose_squares_overflow_or_vanish(solve: Solver, scale: float):
+    found = solve(system(A), vector(scale * B))
+    assert found.status in (Status.CONVERGED, Status.MAX_ITERATIONS)
+    assert relative_error(value(found) / scale, inverse(A, B)) < 1e-10
+
+
+LONG: dict[str, Solver] = {
+    "cg": lambda A, b: cg(A.product, b, iterations=300, tol=1e-10),
+    "gmres": lambda A, b: gmres(A.product, b, iterations=300, restart=30, tol=1e-10),
+    "bicgstab": lambda A, b: bicgstab(A.product, b, iterations=300, tol=1e-10),
+    "normal_cg": lambda A, b: normal_cg(A, b, iterations=300, tol=1e-10),
+    "dense": lambda A, b: dense(A.product, b),
+}
+
+
+@pytest.mark.parametrize("exponent", [2, 4, 10])
+@pytest.mark.parametrize("solve", LONG.values(), ids=LONG)
+def test_in_single_precision_no_recurrence_is_believed_beyond_rounding(
+    solve: Solver, exponent: int
+):
+    """A recurrence goes on to fall where the residual itself stays."""
+    basis = torch.linalg.qr(numbers(30, 30, seed=1)).Q
+    values = torch.logspace(0, -exponent, 30, dtype=torch.float64)
+    matrix, b = (basis @ values.diag() @ basis.T).float(), numbers(30, seed=2).float()
+    found = solve(system(matrix), {"x": b})
+    true = true_residual(matrix.double(), b.double(), _double(found))
+    assert found.residual > 0.1 * true
+    assert true < 0.01 or found.status is not Status.CONVERGED
+
+
+def _double(found: Solution) -> Solution:
+    return replace(found, value={name: x.double() for name, x in found.value.items()})
 
 
 @given(size=st.integers(2, 8), seed=st.integers(0, 10**6), condition=st.floats(1.0, 30.0))
