@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlograph import diagrams, language
+from mlograph import diagrams, language, rundir
 from mlograph.checks import faults_of
 from mlograph.components import Imports
 from mlograph.declaration import Declaration
@@ -18,6 +20,7 @@ from mlograph.graph import ProblemGraph
 from mlograph.language.faults import limited
 from mlograph.language.spec import GraphSpec
 from mlograph.plan import Plan
+from mlograph.terminal import printable
 
 if TYPE_CHECKING:
     from mlograph.gradcheck import Report as GradcheckReport
@@ -56,6 +59,44 @@ def load(
             loaded.spec, imports, loaded.source, loaded.resolved, overrides, shlex.join(words)
         )
     )
+
+
+def load_run(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Graph:
+    """Reads the graph of a run, as it was when the run began.
+
+    Args:
+        directory: of the run.
+        allow: packages that its components may come from; those that the run was given must be
+            given again, since a directory may be anybody's.
+
+    Raises:
+        GraphError: the graph was built in Python; call `resume` on it.
+        StorageError: the directory cannot be read.
+        UsageError: this is no directory of a run.
+    """
+    allow = _texts("allow", allow)
+    folder, allowed = rundir.opened(Path(directory)).origin()
+    missing = [package for package in allowed if package not in allow]
+    if missing:
+        raise UsageError(
+            f"{directory}: the run was made with --allow {' --allow '.join(missing)}; "
+            "give that again if you trust it"
+        )
+    path = Path(directory) / "resolved.yaml"
+    reading = language.read(path)
+    if reading.draft.faults:
+        raise GraphError(reading.source.listed(faults_of(reading.draft)))
+    loaded = reading.loaded()
+    command = shlex.join(["mlograph", "resume", os.fspath(directory)])
+    return Graph._of(
+        Declaration(
+            loaded.spec, Imports(folder, allow), loaded.source, loaded.resolved, (), command
+        )
+    )
+
+
+def _remark(text: str) -> None:
+    print(printable(f"warning: {text}"), file=sys.stderr, flush=True)
 
 
 class Graph:
@@ -183,6 +224,8 @@ class Graph:
         directory: str | os.PathLike[str] | None = None,
         loggers: Sequence[Logger] = (),
         quiet: bool = False,
+        *,
+        ends_process: bool = False,
     ) -> RunResult:
         """Runs the graph.
 
@@ -191,10 +234,13 @@ class Graph:
                 nothing is written.
             loggers: further sinks for what is measured.
             quiet: show no progress.
+            ends_process: a second Ctrl-C ends the process at once, not only the run.
 
         Raises:
             GraphError: the graph, or a component of it, is wrong.
+            Interruption: Ctrl-C or SIGTERM came; what was reached is in the directory.
             NumericError: numbers went wrong.
+            StorageError: something cannot be written.
             UsageError: something cannot be carried out as it was asked for.
         """
         # Imported here, since torch takes seconds and nothing but a run needs it.
@@ -205,31 +251,68 @@ class Graph:
         declaration = self._declaration
         sinks = (*loggers, *(() if quiet else (console(),)))
         structure, plan = self.structure, self.plan()
-        try:
+        with declaration.telling():
             if directory is None:
                 return run(structure, plan, declaration.imports, sinks)
-            return run_in_directory(declaration, Path(directory), sinks, run)
-        except GraphError as error:
-            raise declaration.located(error) from error
+            runner = partial(run, ends_process=ends_process)
+            return run_in_directory(declaration, Path(directory), sinks, runner)
 
-    def gradcheck(self, settings: Settings | None = None) -> GradcheckReport:
+    def resume(
+        self,
+        directory: str | os.PathLike[str],
+        loggers: Sequence[Logger] = (),
+        quiet: bool = False,
+        tell: Callable[[str], None] = _remark,
+        *,
+        ends_process: bool = False,
+    ) -> RunResult:
+        """Goes on with a run of this graph, to the last bit as if it had not been interrupted.
+
+        Args:
+            directory: of the run.
+            loggers: further sinks for what is measured.
+            quiet: show no progress.
+            tell: called with what is not as it was: versions, threads, a damaged checkpoint. By
+                default these are printed to the standard error stream.
+            ends_process: a second Ctrl-C ends the process at once, not only the run.
+
+        Raises:
+            GraphError: the graph, or a component of it, is wrong.
+            Interruption: Ctrl-C or SIGTERM came; what was reached is in the directory.
+            NumericError: numbers went wrong.
+            StorageError: what was saved cannot be read, or is of another graph.
+            UsageError: this is no directory of a run.
+        """
+        from mlograph.loggers.console import console  # noqa: PLC0415
+        from mlograph.run import run  # noqa: PLC0415
+        from mlograph.session import resume_in_directory  # noqa: PLC0415
+
+        declaration, opened = self._declaration, rundir.opened(Path(directory))
+        sinks = (*loggers, *(() if quiet else (console(),)))
+        runner = partial(run, ends_process=ends_process)
+        with declaration.telling():
+            return resume_in_directory(declaration, opened, sinks, runner, tell)
+
+    def gradcheck(
+        self, settings: Settings | None = None, tell: Callable[[str], None] | None = None
+    ) -> GradcheckReport:
         """Compares its hypergradients with finite differences, and its methods with one another.
 
         Args:
             settings: how, as `mlograph.gradcheck.Settings`.
+            tell: called with what is being computed.
 
         Raises:
             GraphError: the graph, or a component of it, is wrong.
             NumericError: numbers went wrong on the way to the point of the check.
             UsageError: there is no hypergradient to check, or the settings do not fit.
         """
-        from mlograph.gradcheck import Settings, check  # noqa: PLC0415
+        from mlograph.gradcheck import Settings, check, silent  # noqa: PLC0415
 
         declaration = self._declaration
-        try:
-            return check(self.structure, self.plan(), declaration.imports, settings or Settings())
-        except GraphError as error:
-            raise declaration.located(error) from error
+        with declaration.telling():
+            structure, imports = self.structure, declaration.imports
+            return check(structure, self.plan(), imports, settings or Settings(), tell or silent)
 
     def to_yaml(self) -> str:
         """The graph as the text of a graph file that needs no other file.

@@ -10,11 +10,12 @@ from typing import Any, Protocol, final
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 from mlograph.blame import blame
-from mlograph.envs.protocol import Env
+from mlograph.envs.protocol import Env, RepeatingEnv
 from mlograph.errors import MlographError, UsageError
+from mlograph.readings import Reading, Stateful, undisturbed
 
 
 class Feed(Protocol):
@@ -55,6 +56,23 @@ class SharedEnv:
         """The batch `name` of the last step."""
         assert self._current, "the plan steps the Env before anyone reads from it"
         return self._current[name]
+
+    @property
+    def again(self) -> Mapping[str, Any]:
+        """By name, the present batches that the Env itself gives again once it is restored."""
+        return self._current if isinstance(self.env, RepeatingEnv) else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the Env, and the batches of its last step unless it gives them `again`."""
+        current = {} if self.again else dict(self._current)
+        return {"env": self.env.state_dict(), "current": current, "stepped": bool(self._current)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self.env.load_state_dict(state["env"])
+        self._current = state["current"]
+        if isinstance(self.env, RepeatingEnv) and state["stepped"]:
+            self._current = self.env.repeat()
 
 
 @dataclass(frozen=True)
@@ -100,21 +118,16 @@ class IterableFeed:
     def __init__(self, source: Iterable[Any], owner: str) -> None:
         self._source = source
         self._owner = owner
-        self._iterator: Iterator[Any] | None = None
+        self._reading = Reading(source, owner)
 
     def next(self) -> Any:
         """The next batch."""
         for _ in range(2):
-            try:
-                if self._iterator is None:
-                    self._iterator = iter(self._source)
-                return next(self._iterator)
-            except StopIteration:
-                self._iterator = None
-            except MlographError:
-                raise
-            except Exception as error:
-                raise UsageError(f"{self._owner}: {blame(error)}") from error
+            with _blamed(self._owner):
+                try:
+                    return self._reading.draw()
+                except StopIteration:
+                    continue
         raise UsageError(f"{self._owner}: the data gave no batch, or cannot be read a second time")
 
     @contextmanager
@@ -125,15 +138,21 @@ class IterableFeed:
                 f"{self._owner}: validation would use up an iterator that can be read only once; "
                 "give an iterable, such as a DataLoader"
             )
-        generator = self._source.generator if isinstance(self._source, DataLoader) else None
-        drawn = generator.get_state() if generator is not None else None
-        kept, self._iterator = self._iterator, None
+        kept, self._reading = self._reading, Reading(self._source, self._owner)
         try:
-            yield
+            with undisturbed(self._source):
+                yield
         finally:
-            self._iterator = kept
-            if generator is not None and drawn is not None:
-                generator.set_state(drawn)
+            self._reading = kept
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the reading stands."""
+        return self._reading.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave, the data being as they were at the beginning."""
+        with _blamed(self._owner):
+            self._reading.load_state_dict(state)
 
 
 @dataclass(frozen=True)
@@ -154,6 +173,18 @@ class NamedFeeds:
                 stack.enter_context(feed.aside())
             yield
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where each feed stands that has a position of its own."""
+        return {
+            n: feed.state_dict() for n, feed in self.feeds.items() if isinstance(feed, Stateful)
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        for name, feed in self.feeds.items():
+            if isinstance(feed, Stateful):
+                feed.load_state_dict(state[name])
+
 
 @dataclass(frozen=True)
 class NoFeed:
@@ -166,6 +197,17 @@ class NoFeed:
     def aside(self) -> AbstractContextManager[None]:
         """Batches drawn inside leave no trace."""
         return nullcontext()
+
+
+@contextmanager
+def _blamed(owner: str) -> Iterator[None]:
+    """What goes wrong in the user's data is told with its place."""
+    try:
+        yield
+    except MlographError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{owner}: {blame(error)}") from error
 
 
 def moved(batch: Any, device: torch.device, dtype: torch.dtype | None) -> Any:

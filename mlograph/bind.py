@@ -42,7 +42,7 @@ from mlograph.language.spec import (
     Live,
     ProblemSpec,
 )
-from mlograph.model import Model
+from mlograph.model import Model, check_module, shared_faults
 from mlograph.plan import Plan
 from mlograph.problem import Callbacks, Problem, Term
 from mlograph.program import Program
@@ -148,7 +148,9 @@ class _Binder:
                 if not isinstance(module, nn.Module):
                     raise UsageError(f"expected a torch.nn.Module, got a {_kind(module)}")
                 dtype = torch.float64 if spec.precision == "float64" else None
+                check_module(module, (*path, "module"))
                 models[name] = Model(module.to(device, dtype), spec.freeze, path)
+        self.faults.extend(shared_faults(models))
         return models
 
     def _module(self, name: str) -> Any:

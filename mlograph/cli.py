@@ -6,20 +6,22 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 import mlograph
-from mlograph.api import Graph, load
-from mlograph.errors import Fault, GraphError, MlographError, NumericError, UsageError
+from mlograph.api import Graph, load, load_run
+from mlograph.errors import Fault, GraphError, Interruption, MlographError, NumericError, UsageError
 from mlograph.language.overrides import SOURCE_NAME as OVERRIDES
 from mlograph.terminal import printable, printable_line
 
 if TYPE_CHECKING:
     from mlograph.gradcheck import Report
+    from mlograph.result import RunResult
 
 app = typer.Typer(
     name="mlograph",
@@ -154,11 +156,29 @@ def run(
     """Run a graph, and keep everything about the run in OUTPUT/NAME/TIME."""
     loaded = load(graph, overrides or (), allow or ())
     _warn(loaded.check())
-    result = loaded.run(None if no_run_dir else output, quiet=quiet)
+    with _interruptible():
+        result = loaded.run(None if no_run_dir else output, quiet=quiet, ends_process=True)
     if not quiet:
-        _print(f"{result.name}: {result.ended}")
-        if result.directory is not None:
-            _print(str(result.directory / "report.html"))
+        _conclude(result)
+
+
+@app.command(epilog="Example: mlograph resume runs/imaml/2026-01-31T12-00-00")
+def resume(
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The directory of a run: OUTPUT/NAME/TIME.")
+    ],
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE", help="Let components come from it, as for the run."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+) -> None:
+    """Go on with a run from its newest checkpoint, as if it had never been interrupted."""
+    loaded = load_run(directory, allow or ())
+    with _interruptible():
+        result = loaded.resume(directory, quiet=quiet, ends_process=True)
+    if not quiet:
+        _conclude(result)
 
 
 Allowed = Annotated[
@@ -172,7 +192,11 @@ Uppers = Annotated[
 Methods = Annotated[str, typer.Option(metavar="A,B,…", help="Methods to compare; all by default.")]
 Start = Annotated[
     Path | None,
-    typer.Option("--from", metavar="RUN", help="Begin where a run (its directory) ended."),
+    typer.Option(
+        "--from",
+        metavar="RUN",
+        help="Begin where a run ended: its directory, or a checkpoint file. Else at the start.",
+    ),
 ]
 Tolerance = Annotated[float, typer.Option(help="Largest relative error of the graph's own method.")]
 Directions = Annotated[int, typer.Option(help="Random directions for finite differences.")]
@@ -181,6 +205,13 @@ Difference = Annotated[
 ]
 References = Annotated[
     list[str] | None, typer.Option(metavar="KIND", help="solved or as-run; both by default.")
+]
+Budget = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="About how long it may take (inf: no limit); what there is no time for is named.",
+    ),
 ]
 Precision = Annotated[str, typer.Option(help="float64, or graph for what the file says.")]
 Written = Annotated[
@@ -200,29 +231,38 @@ def gradcheck(
     directions: Directions = 3,
     step: Difference = None,
     reference: References = None,
+    budget: Budget = 120.0,
     precision: Precision = "float64",
     output: Written = None,
     allow: Allowed = None,
 ) -> None:
     """Compare hypergradients with finite differences, and methods with one another.
 
-    Ends with 0 if the graph's own method agrees, with 3 if it does not.
+    Ends with 0 if the graph's own method agrees, with 3 if it does not or nothing could tell.
     """
-    from mlograph.gradcheck import Settings
+    from mlograph.gradcheck import Progress, Settings
 
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"{output}: cannot be written: there is no folder {output.parent}")
     loaded = load(graph, overrides or (), allow or ())
     _warn(loaded.check())
     settings = Settings(
         uppers=tuple(of or ()),
-        methods=tuple(filter(None, methods.split(","))),
+        methods=tuple(filter(None, map(str.strip, methods.split(",")))),
         references=tuple(kind.replace("-", " ") for kind in reference or ()),
         directions=directions,
         step=step,
         tol=tol,
         precision=precision,
         start=start,
+        budget=budget,
     )
-    _report(loaded.gradcheck(settings), output)
+    progress = Progress(sys.stderr)
+    try:
+        report = loaded.gradcheck(settings, progress)
+    finally:
+        progress.end()
+    _report(report, output)
 
 
 @app.command(epilog="Example: mlograph schema > graph.schema.json")
@@ -248,6 +288,22 @@ def new(
 
     for file in scaffold(name, directory, template):
         _print(str(file))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A run that was saved and stopped says so; typer would end with 130 and nothing else."""
+    try:
+        yield
+    except Interruption as stopped:
+        _print(str(stopped), sys.stderr)
+        raise typer.Exit(stopped.exit_code) from None
+
+
+def _conclude(result: RunResult) -> None:
+    _print(f"{result.name}: {result.ended}")
+    if result.directory is not None:
+        _print(str(result.directory / "report.html"))
 
 
 def _report(report: Report, output: Path | None) -> None:

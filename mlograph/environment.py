@@ -27,7 +27,7 @@ def describe(device: str) -> str:
         "platform": platform.platform(),
         "device": f"{device} ({_devices()})",
         "threads": str(torch.get_num_threads()),
-        **_versions(),
+        **versions(),
     }
     width = max(map(len, facts))
     return "".join(f"{name:<{width}}  {fact}\n" for name, fact in facts.items())
@@ -42,11 +42,12 @@ def _devices() -> str:
     return "available: cpu"
 
 
-def _versions() -> dict[str, str]:
-    versions: dict[str, str] = {}
+def versions() -> dict[str, str]:
+    """By name, the versions of installed packages that can change numbers or files."""
+    found: dict[str, str] = {}
     for name in _PACKAGES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions
+    return found

@@ -84,6 +84,23 @@ class NumericError(MlographError):
     exit_code: ClassVar[int] = 3
 
 
+class StorageError(UsageError):
+    """What belongs on a disk cannot be written there, or not be read again."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class Interruption(KeyboardInterrupt):
+    """A signal ended a run, whose state was saved before.
+
+    A KeyboardInterrupt, since nobody who catches the errors of one run means to go on after it.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 _WIDEST_LINE = 120
 _MOST_NAMES = 1000
 _CLOSE = 0.6

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isnan
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
@@ -26,6 +27,12 @@ class Meter:
         self._counts[name] = self._counts.get(name, 0) + 1
         self._latest[name] = value
 
+    def extend(self, name: str, values: Tensor) -> None:
+        """Take several more values of `name`, (n,)."""
+        self._sums[name] = self._sums.get(name, 0.0) + values.sum()
+        self._counts[name] = self._counts.get(name, 0) + len(values)
+        self._latest[name] = values[-1]
+
     def count(self, name: str) -> None:
         """One more event of this name."""
         self._events[name] = self._events.get(name, 0) + 1
@@ -33,6 +40,20 @@ class Meter:
     def latest(self, name: str) -> Tensor | float:
         """The last value of `name`; it stays known after a flush. NaN if there was none."""
         return self._latest.get(name, float("nan"))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was measured."""
+        return {
+            "sums": dict(self._sums),
+            "counts": dict(self._counts),
+            "latest": dict(self._latest),
+            "events": dict(self._events),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        self._latest, self._events = dict(state["latest"]), dict(state["events"])
 
     def flush(self) -> dict[str, float]:
         """The means, and the numbers of events, since the last flush."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, final
@@ -14,6 +14,25 @@ from torch.func import functional_call
 from mlograph.errors import Fault, GraphError, did_you_mean
 from mlograph.errors import Path as SpecPath
 from mlograph.trees import Vector
+
+
+def check_module(module: nn.Module, path: SpecPath) -> None:
+    """See whether the gradients of a module are ordinary vectors.
+
+    Raises:
+        GraphError: its parameters are complex, or an embedding of it has sparse gradients.
+    """
+    faults = [
+        Fault(path, f"the parameter '{name}' is complex", "hold two real ones: torch.view_as_real")
+        for name, param in module.named_parameters()
+        if param.is_complex()
+    ]
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse:
+            which = f"the embedding '{name}'" if name else "the embedding"
+            faults.append(Fault(path, f"{which} has sparse gradients", "leave out 'sparse'"))
+    if faults:
+        raise GraphError(faults)
 
 
 @dataclass(frozen=True)
@@ -120,3 +139,16 @@ class Model:
 
     def _copied_buffers(self) -> Vector:
         return {name: buffer.clone() for name, buffer in self.buffers.items()}
+
+
+def shared_faults(models: Mapping[str, Model]) -> Iterator[Fault]:
+    """Parameters that two problems hold and one of them trains: neither could stand still then."""
+    holders: dict[int, str] = {}
+    trained = {id(x) for model in models.values() for x in model.params.values()}
+    for name, model in models.items():
+        for key, param in model.module.named_parameters():
+            other = holders.setdefault(id(param), name)
+            if other != name and id(param) in trained:
+                path = ("problems", name, "module")
+                message = f"the parameter '{key}' is that of '{other}' as well"
+                yield Fault(path, message, f"for a module of its own: {{copy: {other}}}")

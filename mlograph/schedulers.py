@@ -17,6 +17,11 @@ from mlograph.errors import UsageError
 class LearningRate(Protocol):
     """What a problem tells its scheduler."""
 
+    @property
+    def follows_loss(self) -> bool:
+        """Whether learning rates depend on the losses of updates."""
+        ...
+
     def step(self, loss: Tensor | float) -> None:
         """An update was made, on this loss."""
         ...
@@ -37,6 +42,8 @@ class LearningRate(Protocol):
 @final
 class Constant:
     """No scheduler: learning rates are left as they are, edits included."""
+
+    follows_loss = False
 
     def step(self, loss: Tensor | float) -> None:
         """Step the schedule, if there is one."""
@@ -65,6 +72,11 @@ class Scheduled:
         self._owner = owner
         self._first = copy.deepcopy(scheduler.state_dict())
         self._first_groups = [_options(group) for group in optimizer.param_groups]
+
+    @property
+    def follows_loss(self) -> bool:
+        """Whether learning rates depend on the losses of updates."""
+        return isinstance(self._scheduler, ReduceLROnPlateau)
 
     def step(self, loss: Tensor | float) -> None:
         """Step the schedule, if there is one."""

@@ -111,7 +111,7 @@ def read_faults(
                 yield Fault(
                     ("problems", name, "hypergradient"),
                     f"'{spec.hypergradient.method}' differentiates the loss of '{name}', which "
-                    f"does not read '{other}'; that '{given[0]}' does is nothing to it",
+                    f"does not read '{other}'; it does not see that '{given[0]}' does",
                     "use 'unroll'",
                 )
             continue
@@ -130,7 +130,7 @@ def _start_faults(spec: ProblemSpec, name: str, origin: str) -> Iterator[Fault]:
         yield Fault(
             path,
             f"'{method.method}' differentiates the loss of '{name}', which does not read "
-            f"'{origin}'; the start of the inner loop does not count for it",
+            f"'{origin}'; it does not see that the inner loop starts there",
             f"{add}, or use 'unroll'",
         )
     elif not method.reaches_start(spec.unroll_steps):

@@ -2,11 +2,15 @@
 
 A `Vector` maps parameter names to tensors: a gradient, an adjoint, a direction. All vectors that
 meet in one operation have the same names. Inner products return 0-d tensors on the device.
+
+Several tasks may be held in one vector, whose tensors then begin with an axis of tasks. Only what
+is named `…_each` knows of it: it takes and gives one number for each task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import inf, isnan
 
 import torch
 from torch import Tensor
@@ -55,6 +59,22 @@ def norm(vector: Mapping[str, Tensor]) -> Tensor:
     return size
 
 
+def length(vector: Mapping[str, Tensor]) -> float:
+    """‖vector‖₂ as a number, also where squares of its entries overflow or vanish."""
+    size = float(norm(vector))
+    if 1e-15 < size < 1e15 or isnan(size):
+        return size
+    largest = max((float(x.abs().max()) for x in vector.values() if x.numel()), default=0.0)
+    if not 0.0 < largest < inf:
+        return largest
+    return largest * float(norm(over(largest, vector)))
+
+
+def over(divisor: float, vector: Mapping[str, Tensor]) -> Vector:
+    """vector / divisor, also where 1/divisor overflows."""
+    return _named(vector, torch._foreach_div(_tensors(vector), divisor)) if vector else {}
+
+
 def zeros_like(vector: Mapping[str, Tensor]) -> Vector:
     """The zero vector with the names and shapes of `vector`."""
     return {name: torch.zeros_like(tensor) for name, tensor in vector.items()}
@@ -73,6 +93,34 @@ def first_non_finite(vector: Mapping[str, Tensor]) -> str | None:
     return next((name for name, x in vector.items() if not bool(x.isfinite().all())), None)
 
 
+def dot_each(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:
+    """⟨left, right⟩ of each task, (tasks,)."""
+    products = torch._foreach_mul(_tensors(left), _aligned(right, left))
+    return torch.stack([product.flatten(1).sum(1) for product in _rows(products)]).sum(0)
+
+
+def norm_each(vector: Mapping[str, Tensor]) -> Tensor:
+    """‖vector‖₂ of each task, (tasks,); differentiable."""
+    sizes = [torch.linalg.vector_norm(x.flatten(1), dim=1) for x in _rows(_tensors(vector))]
+    size: Tensor = torch.linalg.vector_norm(torch.stack(sizes), dim=0)
+    return size
+
+
+def scale_each(factors: Tensor, vector: Mapping[str, Tensor]) -> Vector:
+    """factors (tasks,) · vector."""
+    return {name: x * factors.view(-1, *(1,) * (x.dim() - 1)) for name, x in vector.items()}
+
+
+def axpy_each(factors: Tensor, left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Vector:
+    """factors (tasks,) · left + right."""
+    return add(scale_each(factors, left), right)
+
+
+def task(vector: Mapping[str, Tensor], index: int) -> Vector:
+    """One of the tasks that a vector holds."""
+    return {name: x[index] for name, x in vector.items()}
+
+
 def flatten(vector: Mapping[str, Tensor]) -> Tensor:
     """All entries in one 1-d tensor, in the order of the names."""
     return torch.cat([tensor.reshape(-1) for tensor in vector.values()])
@@ -89,6 +137,11 @@ def unflatten(flat: Tensor, like: Mapping[str, Tensor]) -> Vector:
 
 def _tensors(vector: Mapping[str, Tensor]) -> list[Tensor]:
     return list(vector.values())
+
+
+def _rows(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """One row for each task, of one number at least."""
+    return [x.unsqueeze(1) if x.dim() == 1 else x for x in tensors]
 
 
 def _aligned(vector: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> list[Tensor]:

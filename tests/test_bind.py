@@ -213,7 +213,7 @@ def test_an_implicit_method_needs_a_loss_that_reads_the_start():
     fault = only(two(lower={"loss": deaf, "start_from": "upper", "hypergradient": "cg"}))
     assert fault.startswith(
         "problems.lower.hypergradient: 'cg' differentiates the loss of 'lower', which does not "
-        "read 'upper'; the start of the inner loop does not count for it (add a term such as"
+        "read 'upper'; it does not see that the inner loop starts there (add a term such as"
     )
     for method in ("unroll", "first_order"):
         bound(two(lower={"loss": deaf, "start_from": "upper", "hypergradient": method}))
@@ -490,6 +490,34 @@ def test_a_copied_component_is_built_anew():
     ours, theirs = (models[name].model.params["weight"] for name in ("upper", "lower"))
     assert ours.shape == theirs.shape
     assert not torch.equal(ours, theirs)
+
+
+def test_one_module_for_two_problems_is_refused():
+    module = line()
+    faults = complaints(lambda: bound(two(upper={"module": module}, lower={"module": module})))
+    assert faults == [
+        f"problems.lower.module: the parameter '{name}' is that of 'upper' as well "
+        "(for a module of its own: {copy: upper})"
+        for name in ("weight", "bias")
+    ]
+
+
+def test_two_problems_may_share_what_neither_trains():
+
+    def declared(**frozen: Any) -> mlograph.Graph:
+        shared = line(3, 3)
+        upper, lower = (nn.Sequential(shared, line(seed=seed)) for seed in (1, 2))
+        return two(upper={"module": upper, **frozen}, lower={"module": lower, **frozen})
+
+    bound(declared(freeze=["0.*"]))
+    assert len(complaints(lambda: bound(declared()))) == 2
+
+
+def test_a_module_without_ordinary_gradients_is_refused_before_it_is_changed():
+    module = nn.Sequential(nn.Embedding(3, 1, sparse=True))
+    assert complaints(lambda: bound(alone(module=module))) == [
+        "problems.a.module: the embedding '0' has sparse gradients (leave out 'sparse')"
+    ]
 
 
 def test_a_copied_live_module_has_tensors_of_its_own():

@@ -28,7 +28,7 @@ edges: [{u2l: outer -> inner}, {l2u: inner -> outer}]
 
 Command = Callable[..., tuple[int, str, str]]
 
-COMMANDS = ("check", "plan", "render", "run", "schema", "new")
+COMMANDS = ("check", "plan", "render", "run", "resume", "schema", "new")
 
 
 @pytest.fixture
@@ -307,7 +307,10 @@ def test_a_reader_that_goes_away_is_no_error(root: str):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_with_130_and_a_report(folder: Path, command: Command, root: str):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on(
+    number: signal.Signals, code: int, folder: Path, command: Command, root: str
+):
     command("new", "example")
     child = subprocess.Popen(
         [*MLOGRAPH, "run", "example.yaml", "engine.steps=1000000", "engine.log_every=1"],
@@ -322,9 +325,10 @@ def test_an_interrupted_run_ends_with_130_and_a_report(folder: Path, command: Co
         assert time.monotonic() < deadline
         assert child.poll() is None
         time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert err == ""
+    assert child.returncode == code
     (report,) = folder.glob("runs/example/*/report.html")
-    assert "stopped by its user" in report.read_text()
+    again = f"mlograph resume {report.parent.relative_to(folder)}"
+    assert re.fullmatch(rf"stopped by {number.name} after \d+ updates; go on with: {again}\n", err)
+    assert f"stopped by {number.name} after" in report.read_text()

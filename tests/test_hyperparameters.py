@@ -297,7 +297,7 @@ PLACE = "problems.inner.hyperparameters"
 def test_a_method_that_does_not_look_at_options_cannot_learn_them(method: str):
     assert complaints(lambda: bound(learning({"lr": given}, hypergradient=method))) == [
         f"problems.inner.hypergradient: '{method}' differentiates the loss of 'inner', which does "
-        "not read 'rates'; that 'lr' does is nothing to it (use 'unroll')"
+        "not read 'rates'; it does not see that 'lr' does (use 'unroll')"
     ]
 
 

@@ -51,3 +51,13 @@ def test_events_are_counted_between_two_flushes():
     meter.count("solves_converged")
     assert meter.flush() == {"solves_converged": 1.0}
     assert meter.flush() == {}
+
+
+def test_several_values_at_once_count_as_one_by_one():
+    one, other = Meter(), Meter()
+    values = torch.tensor([1.0, 2.0, 6.0])
+    for value in values:
+        one.add("loss", value)
+    other.extend("loss", values)
+    assert one.latest("loss") == other.latest("loss") == 6.0
+    assert one.flush() == other.flush() == {"loss": 3.0}

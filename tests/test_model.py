@@ -7,7 +7,7 @@ import torch
 from builders import complaints, line
 from torch import Tensor, nn
 
-from mlograph.model import Model
+from mlograph.model import Model, check_module
 from mlograph.views import View
 
 
@@ -56,6 +56,27 @@ def test_globs_that_fit_nothing_are_all_told():
         "problems.a.freeze[2]: 'x*' fits no parameter (known: bias, weight)",
         "problems.a.module: there is no parameter to optimise",
     ]
+
+
+def test_complex_parameters_are_refused():
+    """A module of real numbers would be made of them, without the imaginary parts."""
+    module = nn.Module()
+    module.register_parameter("wave", nn.Parameter(torch.ones(2, dtype=torch.complex64)))
+    assert complaints(lambda: check_module(module, ("problems", "a", "module"))) == [
+        "problems.a.module: the parameter 'wave' is complex "
+        "(hold two real ones: torch.view_as_real)"
+    ]
+
+
+def test_sparse_gradients_are_refused():
+    for module, what in (
+        (nn.Embedding(3, 2, sparse=True), "the embedding"),
+        (nn.Sequential(nn.EmbeddingBag(3, 2, sparse=True)), "the embedding '0'"),
+    ):
+        assert complaints(lambda one=module: check_module(one, ("module",))) == [
+            f"module: {what} has sparse gradients (leave out 'sparse')"
+        ]
+    check_module(nn.Embedding(3, 2), ())
 
 
 @pytest.mark.parametrize("kind", ["live", "still", "at"])

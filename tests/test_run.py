@@ -31,11 +31,12 @@ from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader, TensorDataset
 
 import mlograph
-from mlograph.components import Imports
+from mlograph.checkpoints import Store
 from mlograph.errors import UsageError
 from mlograph.loggers.memory import Memory
 from mlograph.loggers.protocol import Record
 from mlograph.result import RunResult
+from mlograph.snapshot import problems_of
 from mlograph.views import View
 
 MSE = {"_target_": "mse", "model": "a"}
@@ -468,37 +469,22 @@ def near(lower: View, upper: View) -> Tensor:
     return mlograph.losses.proximal(lower, upper)
 
 
-def test_a_checkpoint_can_be_loaded_without_trusting_it(tmp_path: Path):
+def test_the_first_and_the_last_state_are_saved(tmp_path: Path):
     result = alone(optimizer=ADAM, steps=3).run(tmp_path, quiet=True)
     assert result.directory is not None
-    files = [file.name for file in (result.directory / "checkpoints").iterdir()]
-    assert files == ["last.pt"]
-    state = torch.load(result.directory / "checkpoints" / "last.pt", weights_only=True)["a"]
+    store = Store(result.directory / "checkpoints")
+    assert [path.name for path in store.paths()] == [
+        "step-00000003-0000000003.ckpt",
+        "step-00000001-0000000001.ckpt",
+    ]
+    found = store.load()
+    assert found is not None
+    state = problems_of(found.state)["a"]
     module = line()
-    module.load_state_dict(state["tensors"])
+    module.load_state_dict(state.tensors)
     assert close(weights(result, "a"), module.parameters())
-    assert state["updates"] == 3
-    assert {int(one["step"]) for one in state["optimizer"]["state"].values()} == {3}
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    from mlograph import run
-
-    def save(state: object, file: Path) -> None:
-        file.write_text("half of a file")
-        raise OSError("no space left")
-
-    last = tmp_path / "last.pt"
-    last.write_text("the one before")
-    monkeypatch.setattr("torch.save", save)
-    graph = alone()
-    parts = (graph.structure, graph.plan(), Imports())
-    message = failure(lambda: run.run(*parts, checkpoint=tmp_path))
-    assert message == f"{last}: the checkpoint cannot be written: no space left"
-    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
-    assert last.read_text() == "the one before"
+    assert state.updates == 3
+    assert {int(one["step"]) for one in state.optimizer["state"].values()} == {3}
 
 
 def test_a_run_reads_no_more_data_than_it_uses():

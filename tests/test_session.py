@@ -85,6 +85,7 @@ def test_everything_about_a_run_is_kept(tmp_path: Path):
         "resolved.yaml",
         "overrides.txt",
         "environment.txt",
+        "origin.json",
         "plan.txt",
         "graph.svg",
         "metrics.jsonl",

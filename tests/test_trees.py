@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -51,6 +52,31 @@ def test_dot_goes_by_name(other: Vector):
 def test_norm():
     assert float(trees.norm(X)) == pytest.approx(float(trees.flatten(X).norm()), rel=1e-12)
     assert float(trees.norm({})) == 0.0
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-310, 1e-200, 1e-20, 1.0, 1e20, 1e200, 1e305])
+def test_a_length_whose_squares_overflow_or_vanish(size: float):
+    assert trees.length(trees.scale(size, X)) == pytest.approx(size * trees.length(X), rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30])
+def test_a_length_in_single_precision(size: float):
+    x = {"a": torch.tensor([3.0 * size, 4.0 * size])}
+    assert trees.length(x) == pytest.approx(5.0 * size, rel=1e-2)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_length_that_is_not_finite_is_not_made_so(bad: float, place: int):
+    x = {"a": torch.ones(2), "b": torch.ones(2)}
+    x["ab"[place]][0] = bad
+    assert not math.isfinite(trees.length(x))
+
+
+def test_a_division_whose_inverse_overflows():
+    x = {"a": torch.tensor([1e-310, 2e-310], dtype=torch.float64)}
+    assert trees.over(1e-310, x)["a"].tolist() == pytest.approx([1.0, 2.0])
+    assert trees.over(1.0, {}) == {}
 
 
 def test_the_norm_of_zero_has_finite_derivatives():

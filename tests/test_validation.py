@@ -327,3 +327,15 @@ def test_transfer_needs_a_linear_head():
     validator = Adaptation(tasks=1, baselines=("transfer",), transfer_steps=1)
     message = failure(lambda: trained(few_shot(module, validator)))
     assert message == "baselines: 'transfer' needs a module that ends in a torch.nn.Linear"
+
+
+def test_data_with_a_generator_are_read_in_the_same_order_each_time():
+    data = TensorDataset(*points(9))
+    generator = torch.Generator().manual_seed(2)
+    shuffled = DataLoader(data, 2, shuffle=True, generator=generator)
+    before = generator.get_state()
+    validator = {"validator": Evaluate("a", shuffled), "every": 1}
+    spec = {"data": Batches(points())}
+    loss = {"_target_": "mse", "model": "a"}
+    trained(graph({"a": problem(line(), loss, **spec)}, steps=2, engine={"validate": validator}))
+    assert torch.equal(generator.get_state(), before)

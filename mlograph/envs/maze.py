@@ -133,25 +133,26 @@ class Path:
 
 
 @final
+@dataclass(eq=False)
 class Walk:
     """A group of walkers about to walk: a batch of `MazeEnv`.
 
     All chance is drawn beforehand: a policy walks the same path each time, and two policies differ
     by what they do, not by their luck.
 
-    Args:
+    Attributes:
         maze: where they walk.
         start: where they stand.
         patience: moves after which a walker that has not arrived begins anew; None: it never does.
         seed: of their chance.
+        end: where the first policy that walked left them; None before.
     """
 
-    def __init__(self, maze: Maze, start: Walkers, patience: int | None, seed: int) -> None:
-        self._maze = maze
-        self._start = start
-        self._patience = patience
-        self._seed = seed
-        self._end: Walkers | None = None
+    maze: Maze
+    start: Walkers
+    patience: int | None
+    seed: int
+    end: Walkers | None = None
 
     @property
     def left_at(self) -> Walkers:
@@ -159,7 +160,7 @@ class Walk:
 
         Those that walk later only try what would have been.
         """
-        return self._start if self._end is None else self._end
+        return self.start if self.end is None else self.end
 
     def follow(self, policy: Policy, moves: int) -> Path:
         """Let the walkers make `moves` moves each.
@@ -171,17 +172,17 @@ class Walk:
                 is asked once, for all cells.
             moves: how many.
         """
-        bounds = policy(torch.arange(self._maze.cells)).detach().float().cumsum(dim=-1)[:, :-1]
-        generator = Generator("cpu").manual_seed(self._seed)
-        size = (moves, len(self._start.cells))
+        bounds = policy(torch.arange(self.maze.cells)).detach().float().cumsum(dim=-1)[:, :-1]
+        generator = Generator("cpu").manual_seed(self.seed)
+        size = (moves, len(self.start.cells))
         chance = torch.rand(size, generator=generator, dtype=torch.float32)
-        anew = self._maze.some_cells(size, generator)
-        at, rows = self._start, []
+        anew = self.maze.some_cells(size, generator)
+        at, rows = self.start, []
         for u, cells in zip(chance, anew, strict=True):
             row, at = self._moved(bounds, at, u, cells)
             rows.append(row)
-        if self._end is None:
-            self._end = at
+        if self.end is None:
+            self.end = at
         cells, actions, reached, arrived, ended = map(torch.stack, zip(*rows, strict=True))
         return Path(cells, actions, reached, arrived, ended, at)
 
@@ -189,9 +190,9 @@ class Walk:
         self, bounds: Tensor, at: Walkers, chance: Tensor, anew: Tensor
     ) -> tuple[tuple[Tensor, ...], Walkers]:
         actions = (bounds[at.cells] < chance[:, None]).sum(dim=-1)
-        reached = self._maze.neighbours[at.cells, actions]
-        arrived, ages = reached == self._maze.goal, at.ages + 1
-        ended = arrived if self._patience is None else arrived | (ages >= self._patience)
+        reached = self.maze.neighbours[at.cells, actions]
+        arrived, ages = reached == self.maze.goal, at.ages + 1
+        ended = arrived if self.patience is None else arrived | (ages >= self.patience)
         after = Walkers(torch.where(ended, anew, reached), torch.where(ended, 0, ages))
         return (at.cells, actions, reached, arrived, ended), after
 
@@ -232,6 +233,7 @@ class MazeEnv:
         self._patience = patience
         self._episodes = episodes
         self._generator = Generator("cpu").manual_seed(seed)
+        self._episode: Walk | None = None
         self._walk = self._waiting(
             Walkers(
                 self._maze.some_cells((walkers,), self._generator),
@@ -251,7 +253,8 @@ class MazeEnv:
         cells = torch.arange(maze.cells)
         cells = cells[cells != maze.goal].repeat(self._episodes)
         new = Walkers(cells, torch.zeros_like(cells))
-        return {"walk": self._walk, "episodes": Walk(maze, new, None, self._drawn())}
+        self._episode = Walk(maze, new, None, self._drawn())
+        return {"walk": self._walk, "episodes": self._episode}
 
     def split(self, name: str, *, seed: int) -> Env:
         """Other walkers in the same maze; the seed is what tells splits apart.
@@ -267,21 +270,40 @@ class MazeEnv:
         return MazeEnv(self._drawing, walkers, self._patience, self._episodes, int(mixed[0]))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the walkers stand, and the generator's state."""
-        left = self._walk.left_at
+        """The walks of the last step, where their walkers were left, and the generator's state."""
+        walk, episodes = self._walk, self._episode
         return {
-            "cells": left.cells.clone(),
-            "ages": left.ages.clone(),
+            "walk": _saved(walk),
+            "episodes": None if episodes is None else _saved(episodes),
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
-        self._walk = self._waiting(Walkers(state["cells"].cpu(), state["ages"].cpu()))
+        self._walk = self._loaded(state["walk"], self._patience)
+        episodes = state["episodes"]
+        self._episode = None if episodes is None else self._loaded(episodes, None)
         self._generator.set_state(state["generator"].cpu())
+
+    def repeat(self) -> Mapping[str, Walk]:
+        """The walks of the last step, the same objects that the next one goes on from."""
+        assert self._episode is not None, "there was a step"
+        return {"walk": self._walk, "episodes": self._episode}
+
+    def _loaded(self, saved: Mapping[str, Any], patience: int | None) -> Walk:
+        start, end = Walkers(*saved["start"]), saved["end"]
+        seed = int(saved["seed"])
+        return Walk(self._maze, start, patience, seed, None if end is None else Walkers(*end))
 
     def _waiting(self, walkers: Walkers) -> Walk:
         return Walk(self._maze, walkers, self._patience, seed=0)
 
     def _drawn(self) -> int:
         return int(torch.randint(2**62, (), generator=self._generator))
+
+
+def _saved(walk: Walk) -> dict[str, Any]:
+    """A walk as plain containers; the maze and its patience are the Env's."""
+    end = None if walk.end is None else [walk.end.cells.clone(), walk.end.ages.clone()]
+    start = [walk.start.cells.clone(), walk.start.ages.clone()]
+    return {"start": start, "end": end, "seed": walk.seed}

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlograph.randomness import global_state, set_global_state
+
 
 class PrivateRandom:
     """States of Python's, NumPy's and torch's (CPU) global generators that belong to one owner.
@@ -25,15 +27,15 @@ class PrivateRandom:
     def __init__(self, seed: int) -> None:
         with _restored():
             _seed_all(seed)
-            self._state = _states()
+            self._state = global_state()
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Let the global generators continue from the private states, and keep where they end."""
         with _restored():
-            _set_states(self._state)
+            set_global_state(self._state)
             yield
-            self._state = _states()
+            self._state = global_state()
 
     def state_dict(self) -> dict[str, Any]:
         """The states, in types that `torch.load(weights_only=True)` accepts."""
@@ -54,11 +56,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _restored() -> Iterator[None]:
-    before = _states()
+    before = global_state()
     try:
         yield
     finally:
-        _set_states(before)
+        set_global_state(before)
 
 
 def _seed_all(seed: int) -> None:
@@ -66,29 +68,3 @@ def _seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)
     # torch.manual_seed would seed the accelerators as well, whose states are not kept here.
     torch.default_generator.manual_seed(seed)
-
-
-def _states() -> dict[str, Any]:
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
-        "numpy": {
-            "name": str(name),
-            "keys": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
-            "position": int(position),
-            "has_gauss": int(has_gauss),
-            "cached": float(cached),
-        },
-        "torch": torch.default_generator.get_state(),
-    }
-
-
-def _set_states(state: Mapping[str, Any]) -> None:
-    python, numpy = state["python"], state["numpy"]
-    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-    keys = numpy["keys"].numpy().astype(np.uint32)
-    np.random.set_state(
-        (numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"])
-    )
-    torch.default_generator.set_state(state["torch"].cpu())

@@ -33,6 +33,15 @@ class Env(Protocol):
 
 
 @runtime_checkable
+class RepeatingEnv(Env, Protocol):
+    """An Env whose batches are objects that no checkpoint can hold, or that it goes on from."""
+
+    def repeat(self) -> Mapping[str, Any]:
+        """The batches of the last step, after `load_state_dict`, as they were when it was saved."""
+        ...
+
+
+@runtime_checkable
 class SplitEnv(Env, Protocol):
     """An Env that also holds data kept apart for validation or test."""
 

@@ -35,6 +35,7 @@ __all__ = [
     "RESERVED_NAMES",
     "BatchSource",
     "Callbacks",
+    "CheckpointSpec",
     "Component",
     "Copy",
     "DataSpec",
@@ -43,6 +44,7 @@ __all__ = [
     "EngineSpec",
     "EnvBatch",
     "EnvSpec",
+    "ExecutionSpec",
     "GraphSpec",
     "Hyperparameters",
     "Live",
@@ -274,6 +276,41 @@ class EarlyStoppingSpec(Spec):
     )
 
 
+class ExecutionSpec(Spec):
+    """How instructions are carried out; the numbers are the same whatever is said here."""
+
+    tasks: Literal["auto", "vectorized", "sequential"] = Field(
+        default="auto",
+        description="inner loops that do not depend on one another: vectorized: at once; "
+        "sequential: one by one; auto: as is faster, which the first of them show",
+    )
+    chunk: PositiveInt | None = Field(
+        default=None, description="at most so many at once; by default all of one update"
+    )
+
+
+class CheckpointSpec(Spec):
+    """When the state of a run is saved, and how much of it is kept.
+
+    It is saved at the end as well, and after the first update, which shows that it can be.
+    """
+
+    every: PositiveInt | None = Field(default=None, description="in updates of `of`")
+    minutes: Annotated[float, Field(gt=0, strict=True)] | None = Field(
+        default=10.0, description="after so many minutes, wherever the run is then"
+    )
+    keep: PositiveInt = Field(default=2, description="how many of the last ones are kept")
+    best: str | None = Field(
+        default=None,
+        description="a number that validation reports: the best one is kept as well; "
+        "by default the metric of early_stopping",
+    )
+    mode: Literal["min", "max"] = Field(default="max", description="which way `best` is better")
+    on_signal: Flag = Field(
+        default=True, description="the first SIGTERM or Ctrl-C saves before the run ends"
+    )
+
+
 class EngineSpec(Spec):
     """How long, where and how the graph is run."""
 
@@ -290,12 +327,18 @@ class EngineSpec(Spec):
     early_stopping: EarlyStoppingSpec | None = Field(
         default=None, description="when to stop before `steps`"
     )
+    checkpoint: CheckpointSpec = Field(
+        default=CheckpointSpec(), description="when the state of a run is saved"
+    )
     log_every: PositiveInt = Field(default=10, description="in updates of `of`")
     loggers: Annotated[tuple[Component, ...], BeforeValidator(_as_list)] = Field(
         default=(), description="where metrics go"
     )
     on_nonfinite: Literal["stop", "skip"] = Field(
         default="stop", description="what a non-finite loss or gradient does"
+    )
+    execution: ExecutionSpec = Field(
+        default=ExecutionSpec(), description="how instructions are carried out"
     )
 
 
