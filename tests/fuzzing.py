@@ -201,6 +201,7 @@ class Outcome:
 def tried(number: int, file: Path) -> Outcome:
     """Check, plan and draw a file of this number."""
     file.write_bytes(generated(number))
+    had_torch = "torch" in sys.modules
     clock, valid, wrong = [time.process_time()], False, ""
     try:
         graph = load(file)
@@ -220,14 +221,11 @@ def tried(number: int, file: Path) -> Outcome:
     took = max(after - before for before, after in itertools.pairwise(clock))
     if took > SECONDS:
         wrong = wrong or f"took {took:.1f} s"
-    if "torch" in sys.modules and not _TORCH_BEFORE:
+    if "torch" in sys.modules and not had_torch:
         wrong = wrong or "torch was imported"
     if file.read_bytes() != generated(number) or len(list(file.parent.iterdir())) != 1:
         wrong = wrong or "something was written"
     return Outcome(number, valid, took, wrong)
-
-
-_TORCH_BEFORE = "torch" in sys.modules
 
 
 def many(numbers: Sequence[int]) -> list[Outcome]:
