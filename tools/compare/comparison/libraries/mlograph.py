@@ -59,7 +59,8 @@ def _options(method: Method) -> dict[str, Any]:
         case Neumann(iterations=iterations, alpha=alpha):
             options = {"method": "neumann", "iterations": iterations, "alpha": alpha}
         case FixedPoint(iterations=iterations):
-            options = {"method": "fixed_point", "iterations": iterations}
+            # Here they begin at w = v, which is one iteration from zero.
+            options = {"method": "fixed_point", "iterations": iterations - 1}
         case FiniteDifferences(scale=scale):
             options = {"method": "darts", "scale": scale}
         case Unroll():
