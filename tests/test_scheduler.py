@@ -334,6 +334,11 @@ def test_every_pass_comes_right_after_the_updates_it_needs(graph: ProblemGraph):
 
 
 def seconds(graph: ProblemGraph) -> float:
+    """The least of three: what else runs on the machine only adds."""
+    return min(_seconds(graph) for _ in range(3))
+
+
+def _seconds(graph: ProblemGraph) -> float:
     began = time.process_time()
     schedule(graph)
     return time.process_time() - began
