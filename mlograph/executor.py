@@ -277,7 +277,8 @@ class Executor:
         )
         what = numbers.culprit()
         if what is None:
-            self._vetted.add(problem.name, moment.batch)
+            if not numbers.vetted:
+                self._vetted.add(problem.name, moment.batch)
             return False
         kept.restore()
         if self._program.on_nonfinite == "stop":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeGuard, final
 from weakref import ReferenceType, ref
 
 import torch
@@ -44,7 +44,7 @@ class Numbers:
         return next(self._bad(), None)
 
     def _flags(self) -> list[Tensor]:
-        sums = [] if self.vetted else [x.sum() for _, x in _floats(self.batch)]
+        sums = [] if self.vetted else [x.sum() for x in _floats(self.batch)]
         if self.loss is not None:
             sums.append(self.loss.detach())
         if self.gradient:
@@ -54,9 +54,9 @@ class Numbers:
         return flags or [torch.ones((), dtype=torch.bool)]
 
     def _bad(self) -> Iterator[str]:
-        for name, x in _floats(self.batch):
-            if not bool(x.isfinite().all()):
-                yield f"'batch{name}'"
+        for path, x in pytree.tree_flatten_with_path(self.batch)[0]:
+            if _is_float(x) and not bool(x.isfinite().all()):
+                yield f"'batch{pytree.keystr(path)}'"
         if self.loss is not None and not bool(self.loss.isfinite()):
             yield "the loss"
         worst = trees.first_non_finite(self.gradient or {})
@@ -64,10 +64,12 @@ class Numbers:
             yield f"the {self.kind} of '{worst}'"
 
 
-def _floats(batch: Any) -> Iterator[tuple[str, Tensor]]:
-    for path, leaf in pytree.tree_flatten_with_path(batch)[0]:
-        if isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex()):
-            yield pytree.keystr(path), leaf
+def _floats(batch: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(batch) if _is_float(leaf)]
+
+
+def _is_float(leaf: object) -> TypeGuard[Tensor]:
+    return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
 
 
 @final
@@ -82,14 +84,14 @@ class Vetted:
 
     def knows(self, name: str, batch: Any) -> bool:
         """Whether these are the tensors that were last found finite, unchanged."""
-        seen, leaves = self._leaves.get(name), [x for _, x in _floats(batch)]
+        seen, leaves = self._leaves.get(name), _floats(batch)
         return seen is not None and [(id(ref()), version) for ref, version in seen] == [
             (id(x), x._version) for x in leaves
         ]
 
     def add(self, name: str, batch: Any) -> None:
         """They were."""
-        self._leaves[name] = [(ref(x), x._version) for _, x in _floats(batch)]
+        self._leaves[name] = [(ref(x), x._version) for x in _floats(batch)]
 
 
 @dataclass(frozen=True)

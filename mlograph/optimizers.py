@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -100,6 +100,15 @@ def learning_rates(optimizer: Optimizer, params: Mapping[str, Tensor]) -> dict[s
     """The present learning rate of each parameter's group, by parameter name."""
     rates = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
     return {name: rates[id(param)] for name, param in params.items()}
+
+
+def rates(
+    optimizer: Optimizer, params: Mapping[str, Tensor], asked: float | Literal["lr", "one"]
+) -> dict[str, float]:
+    """What a method's options ask for, of each parameter; lr: its present learning rate."""
+    if asked == "lr":
+        return learning_rates(optimizer, params)
+    return dict.fromkeys(params, 1.0 if asked == "one" else asked)
 
 
 def read_options(optimizer: Optimizer) -> GroupOptions:

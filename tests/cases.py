@@ -192,6 +192,16 @@ def after_loops(program: Program, upper: str) -> Tensor:
     return backward(executor, program, upper)
 
 
+def judged_after_loop(graph: Graph) -> float:
+    """The outer loss at the end of the inner loop, as torch's ordinary steps leave it."""
+    program = bound(graph)
+    executor = Executor(program)
+    for instruction in takewhile(lambda one: one != Step("outer"), program.plan.period):
+        executor.execute(instruction)
+    outer = program.problems["outer"]
+    return float(outer.evaluate(outer.views(), outer.next_moment()).loss.detach())
+
+
 def backward(executor: Executor, program: Program, name: str) -> Tensor:
     """The gradient of one more pass of a problem."""
     params = program.problems[name].model.params.values()

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlograph.randomness import global_state, set_global_state
+from mlograph.randomness import global_state, set_global_state, untouched
+
+_CPU = torch.device("cpu")
 
 
 class PrivateRandom:
@@ -25,14 +27,14 @@ class PrivateRandom:
     """
 
     def __init__(self, seed: int) -> None:
-        with _restored():
+        with untouched(_CPU):
             _seed_all(seed)
             self._state = global_state()
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Let the global generators continue from the private states, and keep where they end."""
-        with _restored():
+        with untouched(_CPU):
             set_global_state(self._state)
             yield
             self._state = global_state()
@@ -49,18 +51,9 @@ class PrivateRandom:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """The global generators, seeded; afterwards they are as before."""
-    with _restored():
+    with untouched(_CPU):
         _seed_all(seed)
         yield
-
-
-@contextmanager
-def _restored() -> Iterator[None]:
-    before = global_state()
-    try:
-        yield
-    finally:
-        set_global_state(before)
 
 
 def _seed_all(seed: int) -> None:

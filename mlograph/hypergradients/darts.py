@@ -9,7 +9,7 @@ from mlograph import trees
 from mlograph.hypergradients.differences import cross_derivatives
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
-from mlograph.optimizers import learning_rates
+from mlograph.optimizers import rates
 from mlograph.trees import Vector
 
 
@@ -27,12 +27,8 @@ class Darts:
     options: methods.Darts
 
     def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
-        direction = self._scaled(response, adjoint)
+        problem = response.problem
+        scales = rates(problem.optimizer, problem.model.params, self.options.scale)
+        direction = {name: scales[name] * x for name, x in adjoint.items()}
         found = cross_derivatives(response, direction, self.options.epsilon, targets)
         return Pulled({target: trees.scale(-1.0, vector) for target, vector in found.items()})
-
-    def _scaled(self, response: Response, adjoint: Vector) -> Vector:
-        if self.options.scale == "one":
-            return adjoint
-        rates = learning_rates(response.problem.optimizer, response.problem.model.params)
-        return {name: rates[name] * x for name, x in adjoint.items()}

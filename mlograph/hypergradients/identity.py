@@ -9,7 +9,7 @@ from typing import final
 from mlograph.hypergradients.implicit import Implicit
 from mlograph.language import methods
 from mlograph.linear import Solution, Status, System
-from mlograph.optimizers import learning_rates
+from mlograph.optimizers import rates
 from mlograph.problem import Problem
 from mlograph.trees import Vector
 
@@ -29,11 +29,6 @@ class Identity(Implicit):
     def solve(
         self, problem: Problem, system: System, adjoint: Vector, guess: Vector | None = None
     ) -> Solution:
-        w = {name: rate * adjoint[name] for name, rate in self._rates(problem, adjoint).items()}
+        scales = rates(problem.optimizer, problem.model.params, self.options.scale)
+        w = {name: scales[name] * x for name, x in adjoint.items()}
         return Solution(w, Status.MAX_ITERATIONS, 0, nan)
-
-    def _rates(self, problem: Problem, adjoint: Vector) -> dict[str, float]:
-        if self.options.scale == "lr":
-            rates = learning_rates(problem.optimizer, problem.model.params)
-            return {name: rates[name] for name in adjoint}
-        return dict.fromkeys(adjoint, self.options.scale)

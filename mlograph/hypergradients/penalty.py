@@ -11,7 +11,7 @@ from mlograph.hypergradients.differences import gradients_at
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
 from mlograph.linear import Solution, Status
-from mlograph.optimizers import learning_rates
+from mlograph.optimizers import rates
 from mlograph.problem import filled
 from mlograph.trees import Vector
 
@@ -50,7 +50,9 @@ class Penalty:
         size = trees.length(known) or 1.0
         push = trees.over(size * weight, known)
         start = self._start(response, push)
-        descent = _Descent(response, rest, self._rates(response), self.options.steps)
+        problem, steps = response.problem, self.options.steps
+        pace = rates(problem.optimizer, problem.model.params, self.options.rate)
+        descent = _Descent(response, rest, pace, steps)
         solution, ahead = descent.run(start, push, targets)
         if self.options.symmetric:
             _, behind = descent.run(trees.scale(-1.0, start), trees.scale(-1.0, push), targets)
@@ -65,12 +67,6 @@ class Penalty:
         if guess is None or guess.keys() != push.keys() or not bool(trees.norm(push)):
             return {}
         return guess
-
-    def _rates(self, response: Response) -> dict[str, float]:
-        params, rate = response.problem.model.params, self.options.rate
-        if rate == "lr":
-            return learning_rates(response.problem.optimizer, params)
-        return dict.fromkeys(params, rate)
 
 
 @dataclass(frozen=True)

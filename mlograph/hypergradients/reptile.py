@@ -7,7 +7,7 @@ from typing import final
 
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
-from mlograph.optimizers import learning_rates
+from mlograph.optimizers import rates
 from mlograph.trees import Vector
 
 
@@ -31,9 +31,7 @@ class Reptile:
         start, end = problem.spec.start_from, problem.model.params
         if start not in targets:
             return Pulled({})
-        rates = dict.fromkeys(end, 1.0)
-        if self.options.scale == "lr":
-            rates = learning_rates(problem.optimizer, end)
+        scales = rates(problem.optimizer, end, self.options.scale)
         begun = problem.others[start].params
-        way = {n: (x - end[n]).detach() / rates[n] for n, x in begun.items() if n in end}
+        way = {n: (x - end[n]).detach() / scales[n] for n, x in begun.items() if n in end}
         return Pulled({start: way})

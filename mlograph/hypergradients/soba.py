@@ -9,7 +9,7 @@ from mlograph import linear
 from mlograph.hypergradients.implicit import Implicit
 from mlograph.language import methods
 from mlograph.linear import Solution, System
-from mlograph.optimizers import learning_rates
+from mlograph.optimizers import rates
 from mlograph.problem import Problem
 from mlograph.trees import Vector
 
@@ -36,13 +36,7 @@ class Soba(Implicit):
             system.damped(self.options.damping).product,
             adjoint,
             steps=self.options.count,
-            rates=self._rates(problem),
+            rates=rates(problem.optimizer, problem.model.params, self.options.rate),
             start=guess if self.options.is_warm else None,
             tol=self.options.tol,
         )
-
-    def _rates(self, problem: Problem) -> dict[str, float]:
-        params, rate = problem.model.params, self.options.rate
-        if rate == "lr":
-            return learning_rates(problem.optimizer, params)
-        return dict.fromkeys(params, rate)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from mlograph import trees
 from mlograph.language import methods
 from mlograph.linear import MatVec
-from mlograph.optimizers import learning_rates
+from mlograph.optimizers import rates
 from mlograph.problem import Problem, Residual, filled, gradients
 from mlograph.tasks.evaluation import evaluate
 from mlograph.tasks.loop import Ended
@@ -93,15 +94,9 @@ def _damped(matvec: MatVec, damping: float) -> MatVec:
     return (lambda x: trees.axpy(damping, x, matvec(x))) if damping else matvec
 
 
-def _scaled(response: Response, vector: Vector, scale: float | str) -> Vector:
-    """scale · vector; `lr` stands for the lower learning rates, `one` for 1."""
-    if scale == "one":
-        return vector
-    if isinstance(scale, str):
-        problem = response.lower
-        rates = learning_rates(problem.optimizer, problem.model.params)
-        return {name: rates[name] * x for name, x in vector.items()}
-    return trees.scale(scale, vector)
+def _scaled(response: Response, vector: Vector, scale: float | Literal["lr", "one"]) -> Vector:
+    scales = rates(response.lower.optimizer, response.lower.model.params, scale)
+    return {name: scales[name] * x for name, x in vector.items()}
 
 
 def _through_steps(response: Response, adjoint: Vector) -> Vector:

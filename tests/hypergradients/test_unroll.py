@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from cases import (
     bound,
     hidden_path,
     inverse,
+    judged_after_loop,
     numbers,
     positive,
     quadratic,
@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from mlograph import Graph
 from mlograph.errors import GraphError
 from mlograph.executor import Executor
-from mlograph.plan import Step
 
 A, B, TARGET = positive(4, seed=1), numbers(4, 4, seed=2), numbers(4, seed=3)
 START, SHIFTS = numbers(4, seed=4), numbers(3, 4, seed=5)
@@ -67,16 +66,6 @@ def curved_graph(u: Tensor, method: Any, **inner: Any) -> Graph:
         edges=[{"u2l": "outer -> inner"}, {"l2u": "inner -> outer"}],
         engine={"device": "cpu"},
     )
-
-
-def judged_after_loop(graph: Graph) -> float:
-    """The outer loss at the end of the inner loop, as the plain loop leaves it."""
-    program = bound(graph)
-    executor = Executor(program)
-    for instruction in takewhile(lambda one: one != Step("outer"), program.plan.period):
-        executor.execute(instruction)
-    outer = program.problems["outer"]
-    return float(outer.evaluate(outer.views(), outer.next_moment()).loss.detach())
 
 
 def differences(**inner: Any) -> Tensor:

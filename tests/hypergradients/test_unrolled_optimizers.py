@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from itertools import takewhile
 from typing import Any
 
 import pytest
 import torch
 from builders import complaints
-from cases import Point, after_loops, bound, numbers, positive, relative_error
+from cases import (
+    Point,
+    after_loops,
+    bound,
+    judged_after_loop,
+    numbers,
+    positive,
+    relative_error,
+)
 from optimisers import VARIANTS
 from torch import Tensor
 
 from mlograph import Graph
-from mlograph.executor import Executor
-from mlograph.plan import Step
 
 A, B, TARGET = positive(4, seed=1), numbers(4, 4, seed=2), numbers(4, seed=3)
 START, DIRECTION = numbers(4, seed=4), numbers(4, seed=6)
@@ -53,16 +58,6 @@ def graph(u: Tensor, method: Any, optimizer: Any, **inner: Any) -> Graph:
         edges=[{"u2l": "outer -> inner"}, {"l2u": "inner -> outer"}],
         engine={"device": "cpu"},
     )
-
-
-def judged_after_loop(made: Graph) -> float:
-    """The outer loss at the end of the inner loop, as torch's ordinary steps leave it."""
-    program = bound(made)
-    executor = Executor(program)
-    for instruction in takewhile(lambda one: one != Step("outer"), program.plan.period):
-        executor.execute(instruction)
-    outer = program.problems["outer"]
-    return float(outer.evaluate(outer.views(), outer.next_moment()).loss.detach())
 
 
 def slope(optimizer: Any, **inner: Any) -> float:

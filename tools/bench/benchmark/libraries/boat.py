@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Any, final
 
 import boat_torch
 import torch
+from boat_settings import losses, shared
 from installed import version
 from torch import Tensor, nn
 
 from benchmark.libraries.protocol import Job, copy
 from benchmark.methods import EPSILON, ConjugateGradient, Darts, Method, Neumann
 
-# Losses are found by import path.
-LOSSES = {
-    "lower_level_loss": {"function": f"{__name__}.lower_loss"},
-    "upper_level_loss": {"function": f"{__name__}.upper_loss"},
-}
+LOSSES = losses(__name__)
 
 
 @final
@@ -105,18 +101,11 @@ def _net(lower: nn.Module, kwargs: dict[str, Any]) -> Any:
 
 
 def _config(job: Job, upper: nn.Module, lower: nn.Module) -> dict[str, Any]:
-    """What is not set here stands as in BOAT's own examples."""
     setting, method = job.setting, job.problem.method
     rate = setting.rate
     iterations = method.iterations if isinstance(method, ConjugateGradient | Neumann) else 10
     return {
-        "fo_op": None,
-        "gm_op": ["NGD"],
-        "na_op": _operations(job),
-        "lower_level_model": lower,
-        "upper_level_model": upper,
-        "lower_level_var": list(lower.parameters()),
-        "upper_level_var": list(upper.parameters()),
+        **shared(upper, lower, _operations(job)),
         "lower_level_opt": torch.optim.SGD(lower.parameters(), lr=rate),
         "upper_level_opt": job.optimizer(upper.parameters()),
         "lower_iters": setting.steps,
@@ -124,11 +113,8 @@ def _config(job: Job, upper: nn.Module, lower: nn.Module) -> dict[str, Any]:
         "accumulate_grad": setting.restarts,
         "copy_last_param": not setting.restarts,
         "device": job.device,
-        "loss_log_path": os.devnull,
         "CG": {"k": iterations, "tolerance": 1e-10},
         "FD": {"r": EPSILON},
-        "GDA": {"alpha_init": 0.5, "alpha_decay": 0.9},
-        "RGT": {"truncate_iter": 0},
     }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, final
 
 import boat_torch
 import torch
+from boat_settings import losses, shared
 from cases import RATE, Point, flat
 from installed import version
 from torch import Tensor, nn
@@ -22,11 +22,7 @@ from comparison.methods import (
 )
 from comparison.trials import Trial, View, evaluate
 
-# Losses are found by import path.
-LOSSES = {
-    "lower_level_loss": {"function": f"{__name__}.lower_loss"},
-    "upper_level_loss": {"function": f"{__name__}.upper_loss"},
-}
+LOSSES = losses(__name__)
 
 
 @final
@@ -69,16 +65,9 @@ def _loss(trial: Trial, names: TwoLevels, of: str, upper: nn.Module, lower: View
 
 
 def _config(trial: Trial, upper: Point, lower: Point) -> dict[str, Any]:
-    """One run; what is not set here stands as in BOAT's own examples."""
     rate = trial.method.alpha if isinstance(trial.method, Neumann) else RATE
     return {
-        "fo_op": None,
-        "gm_op": ["NGD"],
-        "na_op": _operations(trial),
-        "lower_level_model": lower,
-        "upper_level_model": upper,
-        "lower_level_var": list(lower.parameters()),
-        "upper_level_var": list(upper.parameters()),
+        **shared(upper, lower, _operations(trial)),
         "lower_level_opt": torch.optim.SGD(lower.parameters(), lr=rate),
         "upper_level_opt": torch.optim.SGD(upper.parameters(), lr=RATE),
         "lower_iters": max(trial.steps, 1),
@@ -86,11 +75,8 @@ def _config(trial: Trial, upper: Point, lower: Point) -> dict[str, Any]:
         "accumulate_grad": False,
         "copy_last_param": True,
         "device": "cpu",
-        "loss_log_path": os.devnull,
         "CG": {"k": _iterations(trial.method), "tolerance": 1e-10},
         "FD": {"r": 1e-2},
-        "GDA": {"alpha_init": 0.5, "alpha_decay": 0.9},
-        "RGT": {"truncate_iter": 0},
     }
 
 
