@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmark.libraries import LIBRARIES
@@ -31,12 +32,20 @@ def main() -> None:
             for library in options.libraries
         }
         results[name] = measured(orders, options.rounds)
-    text = f"{markdown(results)}\n\n{_about(options)}\nVersions: {versions(results)}.\n"
-    print(text, end="")
+        # A run takes long: what was measured stays if it is ended early.
+        _write(results, options)
+    print(_text(results, options), end="")
+
+
+def _write(results: Mapping[str, Mapping[str, Result]], options: Namespace) -> None:
     if options.output is not None:
-        options.output.write_text(text, encoding="utf-8")
+        options.output.write_text(_text(results, options), encoding="utf-8")
     if options.json is not None:
         options.json.write_text(json.dumps(plain(results), indent=1), encoding="utf-8")
+
+
+def _text(results: Mapping[str, Mapping[str, Result]], options: Namespace) -> str:
+    return f"{markdown(results)}\n\n{_about(options)}\nVersions: {versions(results)}.\n"
 
 
 def _options() -> Namespace:
