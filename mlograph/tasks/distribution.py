@@ -1,0 +1,300 @@
+"""A window whose loops are spread over worker processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from mlograph import trees
+from mlograph.language.spec import Live, ProblemSpec
+from mlograph.linear import Solution
+from mlograph.meter import Meter
+from mlograph.optimizers import read_options
+from mlograph.plan import Tasks
+from mlograph.problem import Moment, Problem
+from mlograph.program import Program
+from mlograph.randomness import seed_everything, untouched
+from mlograph.state import restore
+from mlograph.tasks.drawing import Drawn
+from mlograph.tasks.messages import (
+    Blueprint,
+    Done,
+    Failed,
+    Job,
+    Part,
+    Setting,
+    Task,
+    packed,
+    seed_of,
+)
+from mlograph.tasks.pool import Pool, cores
+from mlograph.tasks.refusal import NotAtOnceError
+from mlograph.tasks.sharing import Block, Layout
+from mlograph.trees import Vector
+
+# How modules of files beside a graph are called.
+_LOCAL = "mlograph_graph_"
+
+# By how much the first gradient of a worker may differ, by precision: rounding alone, which a
+# solver may have amplified, or something else.
+_TOLERANCES = {"float64": 1e-6, "float32": 1e-2}
+_LOW_TOLERANCE = 0.2
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What came of a window, a loop at a time.
+
+    Attributes:
+        answers: of the loops that workers did, in order.
+        solutions: none, since what there is to say of them has been measured.
+    """
+
+    answers: tuple[Done, ...]
+    solutions: tuple[Solution, ...] = ()
+
+    @property
+    def drew(self) -> bool:
+        """Whether a loss drew random numbers."""
+        return any(answer.drew for answer in self.answers)
+
+    def tell(self, lower: Meter, upper: Meter) -> None:
+        """Everything that was measured, in the order of the tasks."""
+        for answer in self.answers:
+            for below, above in zip(answer.lower, answer.upper, strict=True):
+                lower.absorb(below)
+                upper.absorb(above)
+
+
+@final
+class Distribution:
+    """The workers for the windows of one upper problem.
+
+    Args:
+        window: one of them.
+        program: of the run.
+
+    Attributes:
+        compared: the numbers of a worker were found to be those of this process.
+
+    Raises:
+        NotAtOnceError: they cannot have what they need.
+        ProcessError: they cannot be started.
+    """
+
+    def __init__(self, window: Tasks, program: Program) -> None:
+        _check(window, program)
+        self.compared = False
+        self._window = window
+        self._program = program
+        self._lower = program.problems[window.lower]
+        self._upper = program.problems[window.upper]
+        layout = Layout.of(self._shared())
+        files, blueprint = _local_files(), _packed_blueprint(program, layout)
+        count = min(window.workers or cores(), window.count)
+        self._block = Block(layout)
+        self._pool = Pool(count, self._block, (packed(files), blueprint))
+
+    def __len__(self) -> int:
+        return len(self._pool)
+
+    def begin(self, drawn: Drawn) -> dict[int, int]:
+        """Give the workers the loops of a window; how many answers each of them owes.
+
+        Raises:
+            NotAtOnceError: a batch cannot be sent.
+            ProcessError: a worker has ended.
+        """
+        with torch.no_grad():
+            for name, problem in self._others():
+                for key, tensor in problem.model.tensors().items():
+                    self._block.tensors[name, key].copy_(tensor)
+        lower, upper = _setting(self._lower), _setting(self._upper)
+        # Drawing batches moved nothing; a loop counts from here.
+        jobs = [Job(self._window, tasks, lower, upper) for tasks in _dealt(drawn, len(self._pool))]
+        try:
+            messages = [packed(job) for job in jobs]
+        except Exception as error:
+            raise NotAtOnceError(f"a batch cannot be sent to a process: {error}") from error
+        for number, message in enumerate(messages):
+            self._pool.send(number, message)
+        return {number: len(job.tasks) for number, job in enumerate(jobs)}
+
+    def finish(self, owed: Mapping[int, int]) -> tuple[Done, ...]:
+        """The answers, in the order of the tasks.
+
+        Raises:
+            NotAtOnceError: a loop failed.
+            ProcessError: a worker has ended.
+        """
+        answers: list[Done] = []
+        failures: list[Failed] = []
+        for answer in self._pool.listen(owed):
+            (failures if isinstance(answer, Failed) else answers).append(answer)
+        if failures:
+            # Of a number that is not finite there is nothing to learn.
+            worst = max(failures, key=lambda one: one.lasting)
+            raise NotAtOnceError(worst.reason, lasting=worst.lasting)
+        return tuple(sorted(answers, key=lambda answer: answer.number))
+
+    @contextmanager
+    def as_in_a_worker(self, number: int) -> Iterator[None]:
+        """A loop that is run inside draws the numbers that it would draw in a worker."""
+        with untouched(self._program.device):
+            seed_everything(seed_of(self._program.seed, self._upper, number))
+            yield
+
+    def compare(self, answer: Done) -> None:
+        """See whether a worker's gradient is the one that this process has just accumulated.
+
+        Raises:
+            NotAtOnceError: it is another one.
+        """
+        here = {n: p.grad for n, p in self._upper.model.params.items() if p.grad is not None}
+        there = self._gradient(answer)
+        self.compared = True
+        if here.keys() == there.keys():
+            gap = trees.norm(trees.axpy(-1.0, there, here))
+            size = trees.norm(here)
+            tolerance = _TOLERANCES.get(self._upper.spec.precision, _LOW_TOLERANCE)
+            if bool(gap <= tolerance * size):
+                return
+        raise NotAtOnceError(
+            "the gradient that a worker process finds is another one than here (a loss or a module "
+            "may keep something that is no parameter, buffer or argument)"
+        )
+
+    def commit(self, drawn: Drawn, answers: tuple[Done, ...]) -> None:
+        """Leave both problems as a sequential run of the window would.
+
+        Args:
+            drawn: the batches of the whole window.
+            answers: of the loops whose gradients have not been accumulated yet.
+        """
+        with torch.no_grad():
+            for answer in answers:
+                for name, tensor in self._gradient(answer).items():
+                    param = self._upper.model.params[name]
+                    old = param.grad
+                    param.grad = tensor.clone() if old is None else old.add_(tensor)
+        end = answers[-1].end
+        assert end is not None, "the last loop of a window tells where it ended"
+        moment = drawn.lower[-1][-1]
+        moment = Moment(moment.batch, end.updates - 1, moment.random)
+        restore(self._lower, replace(end, moment=moment))
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.close()
+        self._block.close()
+
+    def _gradient(self, answer: Done) -> Vector:
+        number = str(answer.number)
+        return {n: self._block.tensors["gradient", number, n] for n in answer.gradient}
+
+    def _others(self) -> list[tuple[str, Problem]]:
+        """All problems but the one whose loops they are, which begins where another one is."""
+        problems = self._program.problems.items()
+        return [(name, problem) for name, problem in problems if problem is not self._lower]
+
+    def _shared(self) -> dict[tuple[str, ...], Tensor]:
+        found: dict[tuple[str, ...], Tensor] = {}
+        for name, problem in self._others():
+            found |= {(name, key): x for key, x in problem.model.tensors().items()}
+        for number in map(str, range(self._window.count)):
+            found |= {("gradient", number, n): x for n, x in self._upper.model.params.items()}
+        return found
+
+
+def _check(window: Tasks, program: Program) -> None:
+    """Raise a NotAtOnceError where the plan cannot tell that processes cannot do it."""
+    upper = program.problems[window.upper]
+    if os.name != "posix":
+        raise NotAtOnceError(f"worker processes are not known to work on {sys.platform}")
+    if program.device.type != "cpu":
+        raise NotAtOnceError(f"the run is on {program.device}, which one process has to itself")
+    if upper.model.buffers and any(upper.name in term.reads for term in upper.terms):
+        raise NotAtOnceError(f"the loss of '{upper.name}' may change buffers of '{upper.name}'")
+
+
+def _dealt(drawn: Drawn, workers: int) -> list[tuple[Task, ...]]:
+    """The tasks of each worker: the first ones go to the first, so that batches stay together."""
+    tasks = [
+        Task(number, tuple(one.batch for one in loop), end.batch)
+        for number, (loop, end) in enumerate(zip(drawn.lower, drawn.upper, strict=True))
+    ]
+    share, more = divmod(len(tasks), workers)
+    dealt, first = [], 0
+    for worker in range(workers):
+        size = share + (worker < more)
+        dealt.append(tuple(tasks[first : first + size]))
+        first += size
+    return dealt
+
+
+def _setting(problem: Problem) -> Setting:
+    return Setting(
+        groups=read_options(problem.optimizer),
+        schedule=problem.learning_rate.state_dict(),
+        modes={name: part.training for name, part in problem.model.module.named_modules()},
+        updates=problem.updates,
+    )
+
+
+def _local_files() -> dict[str, str]:
+    """The modules of files beside a graph, which no import path leads to."""
+    return {
+        name: str(module.__file__)
+        for name, module in list(sys.modules.items())
+        if name.startswith(_LOCAL) and module.__file__
+    }
+
+
+def _packed_blueprint(program: Program, layout: Layout) -> bytes:
+    parts = {name: _part(problem) for name, problem in program.problems.items()}
+    for name, part in parts.items():
+        pieces = {"module": part.module, "loss": part.terms}
+        for what, piece in (pieces | {"hyperparameters": part.hyperparameters}).items():
+            try:
+                packed(piece)
+            except Exception as error:
+                reason = f"the {what} of '{name}' cannot be sent to a process: {error}"
+                raise NotAtOnceError(reason) from error
+    blueprint = Blueprint(
+        plan=program.plan,
+        parts=parts,
+        methods=program.methods,
+        below=program.below,
+        seed=program.seed,
+        imports=program.imports,
+        layout=layout,
+        precision=torch.get_float32_matmul_precision(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+        dtype=torch.get_default_dtype(),
+    )
+    try:
+        return packed(blueprint)
+    except Exception as error:
+        raise NotAtOnceError(f"the graph cannot be sent to a process: {error}") from error
+
+
+def _part(problem: Problem) -> Part:
+    return Part(
+        spec=_bare(problem.spec),
+        module=problem.model.module,
+        terms=tuple(problem.terms),
+        hyperparameters=dict(problem.hyperparameters),
+        reads=tuple(problem.others),
+    )
+
+
+def _bare(spec: ProblemSpec) -> ProblemSpec:
+    """A spec without what has been built of it, which may be large or hold anything."""
+    return spec.model_copy(update={"module": Live(value=None), "loss": (), "data": None})

@@ -1,0 +1,246 @@
+"""A worker process: inner loops of a run, one after another, with one thread.
+
+It makes the same program from what the run sends it, without data, and is sent the batches of each
+loop. What its executor does with them is what the run's own would do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import final
+
+import torch
+
+from mlograph.batches import NoFeed
+from mlograph.errors import MlographError, NumericError
+from mlograph.executor import Executor
+from mlograph.model import Model
+from mlograph.plan import EnvStep
+from mlograph.problem import Moment, Problem
+from mlograph.program import Program
+from mlograph.randomness import RandomState, seed_everything
+from mlograph.state import capture
+from mlograph.steppers import bind_learning_rate, bind_optimizer
+from mlograph.tasks.drawing import Drawn
+from mlograph.tasks.messages import (
+    Blueprint,
+    Done,
+    Failed,
+    Job,
+    Measured,
+    Part,
+    Setting,
+    Task,
+    packed,
+    seed_of,
+    unpacked,
+)
+from mlograph.tasks.sharing import Block
+
+_CPU = torch.device("cpu")
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def main(parent: int, channel: int, descriptor: int) -> None:
+    """Does what it is told until nobody is there to tell it anything.
+
+    Args:
+        parent: the process that started this one.
+        channel: descriptor of a socket to it.
+        descriptor: of the shared memory.
+    """
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    connection = Connection(channel)
+    torch.set_num_threads(1)
+    # The run knows what is wrong by then, and tells it.
+    try:
+        worker = _made(connection, descriptor)
+        while True:
+            for answer in worker.answers(unpacked(connection.recv_bytes())):
+                connection.send_bytes(packed(answer))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _leave_with(parent: int) -> None:
+    """Ends this process when its parent has ended, however busy it is."""
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(0)
+
+
+def _made(connection: Connection, descriptor: int) -> Worker | Useless:
+    """A worker from the first two messages: where files beside the graph lie, and the blueprint."""
+    try:
+        for name, file in unpacked(connection.recv_bytes()).items():
+            _import_local(name, file)
+    except Exception as error:
+        connection.recv_bytes()
+        return Useless(f"{type(error).__name__}: {error}")
+    data = connection.recv_bytes()
+    try:
+        blueprint: Blueprint = unpacked(data)
+        torch.set_float32_matmul_precision(blueprint.precision)
+        torch.use_deterministic_algorithms(blueprint.deterministic)
+        torch.set_default_dtype(blueprint.dtype)
+        return Worker(blueprint, Block(blueprint.layout, descriptor))
+    except Exception as error:
+        return Useless(f"{type(error).__name__}: {error}")
+
+
+def _import_local(name: str, file: str) -> None:
+    spec = importlib.util.spec_from_file_location(name, Path(file))
+    assert spec is not None and spec.loader is not None, "the run has imported it by the same way"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+@final
+@dataclass(frozen=True)
+class Useless:
+    """A worker that could not be made; whatever it is told, it says why."""
+
+    reason: str
+
+    def answers(self, job: Job) -> Iterator[Failed]:
+        """One for each loop."""
+        yield from (Failed(self.reason, lasting=True) for _ in job.tasks)
+
+
+@final
+class Worker:
+    """Runs inner loops on a program of its own."""
+
+    def __init__(self, blueprint: Blueprint, block: Block) -> None:
+        self._blueprint = blueprint
+        self._tensors = block.tensors
+        self._program = _program(blueprint)
+        self._executor = Executor(self._program)
+
+    def answers(self, job: Job) -> Iterator[Done | Failed]:
+        """One for each loop, as soon as it is done."""
+        problems = self._program.problems
+        lower, upper = problems[job.window.lower], problems[job.window.upper]
+        self._take_over(job)
+        for task in job.tasks:
+            out, err = io.StringIO(), io.StringIO()
+            with redirect_stdout(out), redirect_stderr(err):
+                answer = self._answer(job, task, lower, upper)
+            if isinstance(answer, Done):
+                answer = replace(answer, printed=(out.getvalue(), err.getvalue()))
+            yield answer
+
+    def _answer(self, job: Job, task: Task, lower: Problem, upper: Problem) -> Done | Failed:
+        try:
+            return self._run(job, task, lower, upper)
+        except NumericError as error:
+            return Failed(str(error), lasting=False)
+        except MlographError as error:
+            return Failed(str(error), lasting=True)
+        except Exception as error:
+            return Failed(f"{type(error).__name__}: {error}", lasting=True)
+
+    def _take_over(self, job: Job) -> None:
+        """Be where the run is."""
+        with torch.no_grad():
+            for name, problem in self._program.problems.items():
+                if name != job.window.lower:
+                    for key, tensor in problem.model.tensors().items():
+                        tensor.copy_(self._tensors[name, key])
+        problems = self._program.problems
+        _set(problems[job.window.lower], job.lower)
+        _set(problems[job.window.upper], job.upper)
+
+    def _run(self, job: Job, task: Task, lower: Problem, upper: Problem) -> Done:
+        loop = len(task.lower) // lower.spec.gradient_accumulation
+        lower.updates = job.lower.updates + task.number * loop
+        for param in (*upper.model.params.values(), *lower.model.params.values()):
+            param.grad = None
+        seed_everything(seed_of(self._blueprint.seed, upper, task.number))
+        before = RandomState.capture(_CPU)
+        below, above = self._measured(job, task, lower, upper)
+        drew = not before.same(RandomState.capture(_CPU))
+        found = {n: p.grad for n, p in upper.model.params.items() if p.grad is not None}
+        for name, gradient in found.items():
+            self._tensors["gradient", str(task.number), name].copy_(gradient)
+        remarks, self._executor.remarks = tuple(self._executor.remarks), []
+        last = task.number == job.window.count - 1
+        end = replace(capture(lower), moment=None) if last else None
+        return Done(task.number, tuple(found), below, above, remarks, ("", ""), drew, end)
+
+    def _measured(
+        self, job: Job, task: Task, lower: Problem, upper: Problem
+    ) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
+        """What each instruction of a task measures of the two problems."""
+        random = RandomState.capture(_CPU)
+        moments = tuple(Moment(batch, 0, random) for batch in task.lower)
+        drawn = Drawn((moments,), (Moment(task.upper, 0, random),))
+        below: list[Measured] = []
+        above: list[Measured] = []
+        # Of a task that failed there may be something left.
+        for meter in self._executor.meters.values():
+            meter.drain()
+        with drawn.fed(lower, upper):
+            for instruction in job.window.body:
+                if isinstance(instruction, EnvStep):
+                    continue
+                self._executor.execute(instruction)
+                below.append(self._executor.meters[lower.name].drain())
+                above.append(self._executor.meters[upper.name].drain())
+        return tuple(below), tuple(above)
+
+
+def _program(blueprint: Blueprint) -> Program:
+    models = {name: Model(part.module) for name, part in blueprint.parts.items()}
+    problems = {
+        name: _problem(name, part, models, blueprint) for name, part in blueprint.parts.items()
+    }
+    return Program(
+        plan=blueprint.plan,
+        problems=problems,
+        methods=blueprint.methods,
+        below=blueprint.below,
+        env=None,
+        # Where a number is not finite, the run itself sees to what follows.
+        on_nonfinite="stop",
+        seed=blueprint.seed,
+        imports=blueprint.imports,
+    )
+
+
+def _problem(name: str, part: Part, models: dict[str, Model], blueprint: Blueprint) -> Problem:
+    spec, imports, path = part.spec, blueprint.imports, ("problems", name)
+    optimizer = bind_optimizer(spec.optimizer, models[name], imports, (*path, "optimizer"))
+    rate = bind_learning_rate(spec.scheduler, optimizer, imports, (*path, "scheduler"))
+    return Problem(
+        name=name,
+        spec=spec,
+        model=models[name],
+        others={other: models[other] for other in part.reads},
+        optimizer=optimizer,
+        learning_rate=rate,
+        terms=part.terms,
+        feed=NoFeed(),
+        device=_CPU,
+        hyperparameters=part.hyperparameters,
+    )
+
+
+def _set(problem: Problem, setting: Setting) -> None:
+    problem.learning_rate.load_state_dict(setting.schedule)
+    for group, options in zip(problem.optimizer.param_groups, setting.groups, strict=True):
+        group.update(options)
+    for name, part in problem.model.module.named_modules():
+        part.training = setting.modes[name]
+    problem.updates = problem.began = setting.updates
