@@ -1,117 +1,91 @@
-"""The report of a run as one HTML page."""
+"""The page about one run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import base64
+import re
+from collections.abc import Iterator, Mapping
 from html import escape
-from importlib.resources import files
 from itertools import groupby
+from math import isfinite
+from typing import Any
 
+from mlograph.charts import Series, draw, gather
+from mlograph.charts.figures import curve_figure, figure, figures, importance, meaning
+from mlograph.diagrams.page import night
 from mlograph.loggers.lines import duration, short
 from mlograph.loggers.protocol import Record
-from mlograph.report.chart import chart
-from mlograph.report.series import Series, gather
+from mlograph.report.content import Report
+from mlograph.report.html import document, section, table
 
 _MOST_EVENTS = 200
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that the page shows.
-
-    What is known before a run comes first; the rest has defaults.
-
-    Attributes:
-        name: of the graph.
-        description: of the graph; may be empty.
-        command: that repeats the run; may be empty.
-        diagram: of the graph, as an SVG file; may be empty.
-        plan: of the graph, as text.
-        problems: their names, in the order of the file.
-        environment: versions, device and threads, as text.
-        ended: why the run ended, in words.
-        finished: whether it ended as it was meant to.
-        steps: updates that were made, and `total` those that were asked for.
-        seconds: wall-clock time.
-        records: everything that was logged.
-    """
-
-    name: str
-    description: str
-    command: str
-    diagram: bytes
-    plan: str
-    problems: tuple[str, ...]
-    environment: str
-    ended: str = "not run"
-    finished: bool = False
-    steps: int = 0
-    total: int = 0
-    seconds: float = 0.0
-    records: tuple[Record, ...] = ()
+_MOST_CURVES = 150
 
 
 def page(report: Report) -> str:
     """The page as text; all that comes from the graph or the run is escaped."""
-    style = files(__package__ or "mlograph.report").joinpath("style.css").read_text("utf-8")
     sections = [
         _head(report),
-        _section("Result", _result_table(report)),
-        _section("Validation", _validation_charts(report)),
-        *(_section(title, charts) for title, charts in _problem_charts(report)),
-        _section("Events", _event_list(report)),
-        _section("Graph", _inline(report.diagram)),
-        _section("Plan", f"<pre>{escape(report.plan.strip())}</pre>"),
-        _section("Environment", f"<pre>{escape(report.environment.strip())}</pre>"),
+        section("Result", _result_table(report)),
+        section("Validation", _validation_charts(report)),
+        section("Graph", diagram(report.diagram)),
+        *(section(title, charts) for title, charts in _problem_charts(report)),
+        section("Learned", _pictures(report)),
+        section("Events", _event_list(report)),
+        section("Plan", _block(report.plan)),
+        section("Profile", _profile(report.profile)),
+        section("Environment", _block(report.environment)),
     ]
-    # The policy keeps the page from reaching for anything outside, whatever stands in it.
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.name)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        + "\n".join(filter(None, sections))
-        + "\n</body>\n</html>\n"
-    )
+    return document(report.name, sections)
 
 
-def _section(title: str, body: str) -> str:
-    """A part of the page; nothing where there is nothing to show."""
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>" if body else ""
+def diagram(file: bytes) -> str:
+    """An SVG file as an image, which cannot act on the page, whoever wrote it."""
+    text = file.decode(errors="replace")
+    opening = re.search(r"<svg\b[^>]*>", text)
+    if opening is None:
+        return ""
+    # Images know whether the screen is dark, but not the style of the page around them.
+    styled = f"{text[: opening.end()]}<style>{night('svg')}</style>{text[opening.end() :]}"
+    data = base64.b64encode(styled.encode()).decode()
+    source = f"data:image/svg+xml;base64,{data}"
+    return f'<div class="diagram"><img src="{source}" alt="Diagram of the graph"></div>'
 
 
 def _head(report: Report) -> str:
     state = "good" if report.finished else "bad"
     description = f"<p>{escape(report.description)}</p>" if report.description else ""
     command = f'<pre class="command">{escape(report.command)}</pre>' if report.command else ""
+    remarks = "".join(f"<li>{escape(remark)}</li>" for remark in report.remarks)
+    made = f"{report.steps:,} of {report.total:,}" if report.total else f"{report.steps:,}"
     return (
         f"<header>\n<h1>{escape(report.name)}</h1>\n{description}"
         f'<p><span class="{state}">{escape(report.ended)}</span> '
-        f"· {report.steps:,} of {report.total:,} updates · {duration(report.seconds)}</p>\n"
-        f"{command}\n</header>"
+        f"· {made} updates · {duration(report.seconds)}</p>\n{command}\n"
+        + (f'<ul class="remarks">{remarks}</ul>\n' if remarks else "")
+        + "</header>"
     )
+
+
+def _block(text: str) -> str:
+    return f"<pre>{escape(text.strip())}</pre>" if text.strip() else ""
 
 
 def _result_table(report: Report) -> str:
     """The last validation and every baseline, one row each."""
     validations = [record for record in report.records if record.kind == "validation"]
     rows = [(f"this run, step {record.step}", record) for record in validations[-1:]]
+    own = 0 if rows else -1
     rows += [(record.text or "baseline", record) for record in _baselines(report)]
     names = list(dict.fromkeys(name for _, record in rows for name in record.values))
     if not names:
         return ""
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    lines = [f'<div class="wide"><table>\n<tr><th></th>{head}</tr>']
-    for title, record in rows:
-        cells = "".join(
-            f"<td>{short(record.values[name]) if name in record.values else '–'}</td>"
-            for name in names
-        )
-        kind = ' class="own"' if record.kind == "validation" else ""
-        lines.append(f"<tr{kind}><th>{escape(title)}</th>{cells}</tr>")
-    return "\n".join([*lines, "</table></div>"])
+    cells = [
+        [escape(title)]
+        + [short(record.values[name]) if name in record.values else "–" for name in names]
+        for title, record in rows
+    ]
+    return table(["", *map(escape, names)], cells, own)
 
 
 def _baselines(report: Report) -> tuple[Record, ...]:
@@ -121,60 +95,99 @@ def _baselines(report: Report) -> tuple[Record, ...]:
 
 
 def _validation_charts(report: Report) -> str:
-    figures = []
-    for series in gather(report.records, "validation"):
+    parts = []
+    for series in gather(report.records, "validation")[:_MOST_CURVES]:
         if len(series.points) + len(series.broken) > 1:
             levels = {
                 record.text or "baseline": record.values[series.name]
                 for record in _baselines(report)
                 if series.name in record.values
             }
-            figures.append(_figure(series.name, series, levels))
-    return _figures(figures)
+            parts.append(curve_figure(series.name, series, levels))
+    return figures(parts)
 
 
 def _problem_charts(report: Report) -> Iterator[tuple[str, str]]:
     """A title and its charts for every problem, then for names that belong to none."""
-    order = {name: index for index, name in enumerate(report.problems)}
+    groups = by_problem(gather(report.records, "train"), report.problems)
+    most = max(4, _MOST_CURVES // max(1, len(groups)))
+    for problem, curves in groups.items():
+        moving = {name: one for name, one in curves.items() if not one.is_constant}
+        upper = problem in report.uppers
+        drawn = [
+            curve_figure(name, one, about=meaning(name, upper=upper))
+            for name, one in list(moving.items())[:most]
+        ]
+        still = [
+            f"{escape(name)} {short(one.points[0][1])}"
+            for name, one in curves.items()
+            if one.is_constant
+        ]
+        notes = f'<p class="still">Constant: {", ".join(still[:most])}</p>' if still else ""
+        if len(moving) > most:
+            notes += f'<p class="still">… and {len(moving) - most:,} more in metrics.jsonl</p>'
+        yield problem or "Other", figures(drawn) + notes
+
+
+def by_problem(
+    found: tuple[Series, ...], problems: tuple[str, ...]
+) -> dict[str, dict[str, Series]]:
+    """Series by problem and by what is left of their names; an empty problem holds the others."""
+    order = {name: index for index, name in enumerate(problems)}
 
     def owner(series: Series) -> str:
         first = series.name.split(".", 1)[0]
         return first if first in order and "." in series.name else ""
 
-    def place(series: Series) -> int:
-        return order.get(owner(series), len(order))
+    def place(series: Series) -> tuple[int, int]:
+        problem = owner(series)
+        name = series.name.removeprefix(f"{problem}.")
+        return order.get(problem, len(order)), importance(name)
 
-    for name, group in groupby(sorted(gather(report.records, "train"), key=place), key=owner):
-        titled = {series.name.removeprefix(f"{name}."): series for series in group}
-        moving = [
-            _figure(title, series, {}) for title, series in titled.items() if not series.is_constant
-        ]
-        still = [
-            f"{escape(title)} {short(series.points[0][1])}"
-            for title, series in titled.items()
-            if series.is_constant
-        ]
-        constants = f'<p class="still">Constant: {", ".join(still)}</p>' if still else ""
-        yield name or "Other", _figures(moving) + constants
+    return {
+        problem: {series.name.removeprefix(f"{problem}."): series for series in group}
+        for problem, group in groupby(sorted(found, key=place), key=owner)
+    }
 
 
-def _figures(figures: list[str]) -> str:
-    return f'<div class="figures">\n{"".join(figures)}</div>' if figures else ""
+def _pictures(report: Report) -> str:
+    return figures([figure(one.title, (), draw(one)) for one in report.learned])
 
 
-def _figure(title: str, series: Series, levels: dict[str, float]) -> str:
-    finite = {name: value for name, value in levels.items() if abs(value) < float("inf")}
+def _profile(profile: Mapping[str, Any]) -> str:
+    """Tables of `profile.json`: each list of objects in it is one; other entries are one line."""
     facts = []
-    if series.points:
-        values = [value for _, value in series.points]
-        facts = [f"last {short(values[-1])}", f"min {short(min(values))}"]
-        facts += [f"max {short(max(values))}"]
-    if series.broken:
-        facts.append(f'<span class="bad">{len(series.broken)} not finite</span>')
-    return (
-        f"<figure>\n<figcaption><b>{escape(title)}</b> <small>{' · '.join(facts)}</small>"
-        f"</figcaption>\n{chart(series, finite)}\n</figure>\n"
-    )
+    for name, value in profile.items():
+        if isinstance(value, dict):
+            inner = (f"{key} {_measured(key, one)}" for key, one in value.items())
+            facts.append(f"{name}: {', '.join(inner)}")
+        elif not isinstance(value, list):
+            facts.append(f"{name}: {_measured(name, value)}")
+    parts = [f'<p class="still">{escape("; ".join(facts))}</p>'] if facts else []
+    for name, value in profile.items():
+        rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+        if rows:
+            filled = (key for row in rows for key, one in row.items() if one not in (None, ""))
+            keys = list(dict.fromkeys(filled))
+            cells = [[escape(_measured(key, row.get(key))) for key in keys] for row in rows]
+            parts += [f"<h3>By {escape(name.removesuffix('s'))}</h3>"]
+            parts += [table([escape(key) for key in keys], cells)]
+    return "\n".join(parts)
+
+
+def _measured(name: str, value: object) -> str:
+    """A number of a profile with its unit, which its name tells."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return str(value)
+    if name in {"seconds", "longest", "mean"}:
+        return duration(value) if value >= 1 else f"{1000 * value:.3g} ms"
+    if name == "share":
+        return f"{value:.1%}"
+    if name in {"peak", "growth"}:
+        return f"{value / 1e6:,.1f} MB"
+    return f"{value:,}" if isinstance(value, int) else short(value)
 
 
 def _event_list(report: Report) -> str:
@@ -188,10 +201,3 @@ def _event_list(report: Report) -> str:
     if len(events) > _MOST_EVENTS:
         items.append(f"<li>… and {len(events) - _MOST_EVENTS:,} more in metrics.jsonl</li>")
     return f"<ul>\n{''.join(items)}\n</ul>"
-
-
-def _inline(file: bytes) -> str:
-    """An SVG file without the declarations that only a file of its own may have."""
-    document = file.decode(errors="replace")
-    begin = document.find("<svg")
-    return f'<div class="diagram">{document[begin:]}</div>' if begin >= 0 else ""

@@ -58,8 +58,11 @@ def fitting(values: Sequence[float], start: float, end: float) -> Axis:
 
 
 def tick_text(value: float) -> str:
-    """A tick as it is written: `2500`, `0.05`, `1e-06`."""
-    return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.3g}"
+    """A tick as it is written: `2500`, `0.05`, `20k`, `1.5M`, `1e-06`."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if max(unit, 1e4) <= abs(value) < 1e9:
+            return f"{value / unit:.6g}{letter}"
+    return f"{value:.6g}" if abs(value) < 1e9 else f"{value:.3g}"
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
