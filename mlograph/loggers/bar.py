@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,13 +13,14 @@ from rich.progress import (
     Progress,
     TaskProgressColumn,
     TextColumn,
-    TimeRemainingColumn,
+    TimeElapsedColumn,
 )
 from rich.text import Text
 
-from mlograph.loggers.lines import duration, line, short, summary
+from mlograph.loggers.lines import duration, line, progress, short, summary
+from mlograph.loggers.pace import Pace
 from mlograph.loggers.protocol import Record
-from mlograph.terminal import printable_line
+from mlograph.terminal import printable, printable_line
 
 _SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -27,8 +28,9 @@ _SECONDS_BETWEEN_UPDATES = 0.1
 class Bar:
     """A progress bar with rate and time left, the latest losses and metrics below it.
 
-    Validations, baselines and events are printed above it as they come. Names and messages are
-    never read as markup.
+    Validations, baselines and events are printed above it as they come, and so is whatever the
+    user's code prints. Names and messages are never read as markup. Colours are left out where
+    NO_COLOR is set.
 
     Args:
         console: the terminal.
@@ -38,15 +40,15 @@ class Bar:
         self._console = console
         self._progress = Progress(
             TaskProgressColumn(),
-            BarColumn(bar_width=40),
+            BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[pace]}", markup=False),
             console=console,
         )
         self._live: Live | None = None
-        self._task = self._progress.add_task("", total=None, rate="")
-        self._total = 0
+        self._task = self._progress.add_task("", total=None, pace="")
+        self._pace = Pace(0)
         self._step = 0
         self._began = 0.0
         self._shown_at = 0.0
@@ -54,9 +56,9 @@ class Bar:
 
     def start(self, total: int) -> None:
         """Shows the empty bar."""
-        self._total = total
+        self._pace = Pace(total)
         self._began = time.monotonic()
-        self._progress.reset(self._task, total=total, rate="")
+        self._progress.reset(self._task, total=total, pace="")
         self._live = Live(
             get_renderable=self._picture,
             console=self._console,
@@ -65,14 +67,23 @@ class Bar:
         )
         self._live.start()
 
+    def recall(self, records: Sequence[Record], step: int) -> None:
+        """Goes on from `step`, with the losses of then."""
+        self._step = step
+        self._pace.begin_at(step)
+        self._progress.update(self._task, completed=step)
+        for record in records:
+            if record.kind == "train":
+                self._last = {**self._last, **record.values}
+
     def progress(self, step: int) -> None:
         """Moves the bar, a few times a second at most."""
         self._step = step
         now = time.monotonic()
         if now - self._shown_at >= _SECONDS_BETWEEN_UPDATES:
             self._shown_at = now
-            rate = step / max(now - self._began, 1e-9)
-            self._progress.update(self._task, completed=step, rate=f"{short(rate)}/s")
+            self._pace.note(step)
+            self._progress.update(self._task, completed=step, pace=progress(self._pace))
 
     def log(self, record: Record) -> None:
         """Changes the losses below the bar, or prints a line above it."""
@@ -81,12 +92,17 @@ class Bar:
         else:
             self._console.print(Text(line(record), style=_style(record)))
 
+    def say(self, text: str) -> None:
+        """Prints lines above the bar."""
+        self._console.print(Text(printable(text), style="dim"), soft_wrap=True)
+
     def close(self) -> None:
         """Takes the bar away and says how far the run came."""
         if self._live is not None:
             self._live.stop()
         took = duration(time.monotonic() - self._began)
-        self._console.print(Text(f"{self._step} of {self._total} updates in {took}", style="bold"))
+        text = f"{self._step} of {self._pace.total} updates in {took}"
+        self._console.print(Text(text, style="bold"))
         if self._last:
             self._console.print(Text(summary(self._last), style="dim"))
 

@@ -14,12 +14,15 @@ _TAKEN = frozenset(
         "environment.txt",
         "git.diff",
         "graph.svg",
+        "learned.json",
         "metrics.jsonl",
         "origin.json",
         "overrides.txt",
         "plan.txt",
+        "profile.json",
         "report.html",
         "resolved.yaml",
+        "run.json",
     }
 )
 

@@ -24,17 +24,21 @@ class Jsonl:
     default: ClassVar[str] = "metrics.jsonl"
 
     def __init__(self, path: str | Path = default) -> None:
-        self._path = path
+        self.path = path
         self._file: LineFile | None = None
 
     @property
     def name(self) -> str:
         """That of the file, without its folder."""
-        return Path(self._path).name
+        return Path(self.path).name
+
+    def placed(self, path: Path) -> Jsonl:
+        """The same, writing to another file."""
+        return Jsonl(path)
 
     def start(self, total: int) -> None:
         """Opens the file."""
-        self._file = LineFile(self._path)
+        self._file = LineFile(self.path)
 
     def position(self) -> int:
         """Bytes written."""
@@ -43,8 +47,8 @@ class Jsonl:
 
     def resume(self, total: int, position: int) -> tuple[Record, ...]:
         """Goes on after the first `position` bytes, which are read."""
-        self._file = LineFile.resumed(self._path, position)
-        return read(self._path)
+        self._file = LineFile.resumed(self.path, position)
+        return read(self.path)
 
     def progress(self, step: int) -> None:
         """Nothing is written between records."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 
@@ -45,6 +46,20 @@ class Logger(Protocol):
 
     def close(self) -> None:
         """The run is over, well or not; called once."""
+        ...
+
+
+@runtime_checkable
+class PlacedLogger(Logger, Protocol):
+    """A sink that writes to one file or folder; a graph file's is put in the folder of its run."""
+
+    @property
+    def path(self) -> str | Path:
+        """Where it writes; the name of what it makes, where nothing else was said."""
+        ...
+
+    def placed(self, path: Path) -> Logger:
+        """The same sink, writing to `path`; this one was not started."""
         ...
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from mlograph.loggers.protocol import Record
 
 _OWN_KEYS = frozenset({"kind", "step", "seconds", "text"})
+_ESCAPED = {f"values.{name}": name for name in _OWN_KEYS}
 
 
 def number(value: float) -> float | str:
@@ -39,15 +41,15 @@ def row(record: Record) -> dict[str, str | int | float]:
 
 def record(flat: Mapping[str, Any]) -> Record:
     """The record that `row` was given."""
-    values = {
-        name.removeprefix("values.") if name.removeprefix("values.") in _OWN_KEYS else name: value
-        for name, value in flat.items()
-        if name not in _OWN_KEYS
-    }
     return Record(
         kind=flat["kind"],
         step=flat["step"],
         seconds=flat["seconds"],
-        values={name: float(value) for name, value in values.items()},
+        # A file names each value in every row; interned, these names are in memory once.
+        values={
+            sys.intern(_ESCAPED.get(name, name)): float(value)
+            for name, value in flat.items()
+            if name not in _OWN_KEYS
+        },
         text=flat.get("text", ""),
     )

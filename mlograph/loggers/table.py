@@ -28,17 +28,21 @@ class Csv:
     default: ClassVar[str] = "metrics.csv"
 
     def __init__(self, path: str | Path = default) -> None:
-        self._path = path
+        self.path = path
         self._file: LineFile | None = None
 
     @property
     def name(self) -> str:
         """That of the file, without its folder."""
-        return Path(self._path).name
+        return Path(self.path).name
+
+    def placed(self, path: Path) -> Csv:
+        """The same, writing to another file."""
+        return Csv(path)
 
     def start(self, total: int) -> None:
         """Opens the file and writes its header."""
-        self._file = LineFile(self._path)
+        self._file = LineFile(self.path)
         self._write(COLUMNS)
 
     def position(self) -> int:
@@ -48,7 +52,7 @@ class Csv:
 
     def resume(self, total: int, position: int) -> tuple[Record, ...]:
         """Goes on after the first `position` bytes; they are not read."""
-        self._file = LineFile.resumed(self._path, position)
+        self._file = LineFile.resumed(self.path, position)
         return ()
 
     def progress(self, step: int) -> None:

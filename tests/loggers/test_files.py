@@ -24,8 +24,8 @@ def write(logger: Logger, *records: Record) -> None:
     logger.close()
 
 
-@pytest.mark.parametrize("name", LOGGERS)
-def test_every_registered_sink_writes_a_record_to_its_path(name: str, tmp_path: Path):
+@pytest.mark.parametrize("name", ["jsonl", "csv"])
+def test_every_file_sink_writes_a_record_to_its_path(name: str, tmp_path: Path):
     path = tmp_path / "new" / "folder" / f"metrics.{name}"
     write(LOGGERS[name](path=path), TRAIN)
     text = path.read_text()
