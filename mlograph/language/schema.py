@@ -9,16 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 from mlograph.language.methods import METHODS
+from mlograph.language.offers import with_offers
 from mlograph.language.spec import NAME_PATTERN, RESERVED_NAMES, GraphSpec
 
 Schema = dict[str, Any]
 
-_ONE_OR_MORE = (("ProblemSpec", "loss"), ("ProblemSpec", "freeze"), ("EngineSpec", "loggers"))
+_ONE_OR_MORE = (
+    ("ProblemSpec", "loss"),
+    ("ProblemSpec", "freeze"),
+    ("EngineSpec", "loggers"),
+    ("EngineSpec", "pictures"),
+)
 _REFERENCE: Schema = {
     "type": "string",
     "pattern": r"\$\{",
     "description": "reference: ${a.b} to a value of this file, ${env:NAME} to the environment",
 }
+TITLE = "mlograph graph file"
+
 _NO_TEXT = ("integer", "number", "boolean")
 
 
@@ -32,11 +40,17 @@ def file_schema() -> Schema:
         field = definitions[model]["properties"][name]
         several = {key: field.pop(key) for key in ("type", "items", "minItems") if key in field}
         field["anyOf"] = [several["items"], several]
-    for method in METHODS.values():
+    for name, method in METHODS.items():
+        definitions[method.__name__]["title"] = name
         definitions[method.__name__].setdefault("required", []).append("method")
         definitions[method.__name__]["properties"]["method"]["description"] = method.summary
     field = definitions["ProblemSpec"]["properties"]["hypergradient"]
-    by_name = {"type": "string", "enum": list(METHODS), "description": "a method with its defaults"}
+    by_name = {
+        "type": "string",
+        "enum": list(METHODS),
+        "enumDescriptions": [method.summary for method in METHODS.values()],
+        "description": "a method with its defaults",
+    }
     options = {key: field.pop(key) for key in ("oneOf", "discriminator")}
     field |= {"anyOf": [by_name, options], "default": "cg"}
     schema["properties"]["problems"]["propertyNames"] = {
@@ -53,7 +67,7 @@ def json_schema() -> Schema:
     out any key, since the included files may have it.
     """
     whole = _walk(file_schema(), _allow_reference)
-    definitions = whole.pop("$defs")
+    definitions = with_offers(whole.pop("$defs"))
     partial = _walk(whole, _loosen)
     loose = {f"{name}InPart": _walk(item, _loosen) for name, item in definitions.items()}
     for model in ("GraphInPart", "Graph"):
@@ -61,7 +75,7 @@ def json_schema() -> Schema:
         graph["properties"] = {"include": _include(), **graph["properties"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "mlograph graph file",
+        "title": TITLE,
         "description": "A graph of optimisation problems.",
         "if": {"type": "object", "required": ["include"]},
         "then": {"$ref": "#/$defs/GraphInPart"},
@@ -108,10 +122,13 @@ def _walk(schema: Any, change: Callable[[Schema], Schema]) -> Any:
 
 def _tidy(schema: Schema) -> Schema:
     # Titles that only repeat a key, and the rest of docstrings, are noise in an editor.
-    if "type" in schema and schema["type"] != "object":
-        schema.pop("title", None)
-    if isinstance(schema.get("default"), dict):
-        del schema["default"]  # the defaults of its fields say the same
+    for field in schema.get("properties", {}).values():
+        field.pop("title", None)
+    if "title" in schema:
+        schema["title"] = schema["title"].removesuffix("Spec")
+    # The defaults of its fields say the same as a mapping's; an editor would write out the others.
+    if isinstance(schema.get("default"), dict) or schema.get("default", 0) in (None, [], ""):
+        del schema["default"]
     if "description" in schema:
         schema["description"] = schema["description"].split("\n\n")[0].replace("\n", " ")
     if "anyOf" in schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from mlograph.errors import Fault, GraphError, Location, Path
 from mlograph.language import tree
@@ -33,6 +34,15 @@ class Source:
 
     name: str
     root: Mapping
+
+    @cached_property
+    def resolved(self) -> str:
+        """YAML text that says the same without includes, overrides and references.
+
+        What came from the environment is still a reference. Written where it is asked for: it
+        takes as long as to read the graph.
+        """
+        return emit(_saved(self.root))
 
     def locate(self, fault: Fault) -> Fault:
         """The fault with the location of its path, or of the nearest place above it.
@@ -79,13 +89,15 @@ class Loaded:
     Attributes:
         spec: what it says.
         source: where it says it.
-        resolved: YAML text that says the same without includes, overrides and references; what
-            came from the environment is still a reference.
     """
 
     spec: GraphSpec
     source: Source
-    resolved: str
+
+    @property
+    def resolved(self) -> str:
+        """YAML text that says the same; see `Source.resolved`."""
+        return self.source.resolved
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,7 @@ class Reading:
         """
         if self.draft.faults:
             raise GraphError(self.source.listed(self.draft.faults))
-        return Loaded(self.draft.finished(), self.source, emit(_saved(self.source.root)))
+        return Loaded(self.draft.finished(), self.source)
 
 
 def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Reading:

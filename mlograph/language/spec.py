@@ -218,20 +218,23 @@ class EdgeSpec(Spec):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        ends = {"type": "string", "pattern": r"^\s*\w+\s*->\s*\w+\s*$"}
-        one = [
-            {
-                "type": "object",
-                "properties": {kind: ends | {"description": meaning}},
-                "required": [kind],
-                "additionalProperties": False,
-            }
-            for kind, meaning in (
-                ("u2l", "upper -> lower: the upper's parameters stand in the lower's loss"),
-                ("l2u", "lower -> upper: the lower's solution stands in the upper's loss"),
-            )
-        ]
-        return {"oneOf": one, "title": "Edge"}
+        ends = {
+            "type": "string",
+            "pattern": r"^\s*\w+\s*->\s*\w+\s*$",
+            "patternErrorMessage": "expected two names with '->' between them",
+        }
+        meanings = {
+            "u2l": "upper -> lower: the upper's parameters stand in the lower's loss",
+            "l2u": "lower -> upper: the lower's solution stands in the upper's loss",
+        }
+        return {
+            "type": "object",
+            "properties": {kind: ends | {"description": text} for kind, text in meanings.items()},
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+            "title": "Edge",
+        }
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.source} -> {self.target}"
@@ -279,13 +282,22 @@ class EarlyStoppingSpec(Spec):
 class ExecutionSpec(Spec):
     """How instructions are carried out; the numbers are the same whatever is said here."""
 
-    tasks: Literal["auto", "vectorized", "sequential"] = Field(
+    tasks: Literal["auto", "vectorized", "sequential", "processes"] = Field(
         default="auto",
         description="inner loops that do not depend on one another: vectorized: at once; "
-        "sequential: one by one; auto: as is faster, which the first of them show",
+        "sequential: one by one; auto: as is faster of these two, which the first of them show; "
+        "processes: spread over worker processes with a thread each",
     )
     chunk: PositiveInt | None = Field(
         default=None, description="at most so many at once; by default all of one update"
+    )
+    workers: PositiveInt | None = Field(
+        default=None, description="processes for the loops; by default one for each processor core"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="off",
+        description="gradients of losses and their products by torch.compile: on: all that can be; "
+        "auto: where the rest of the run saves more time than compiling takes",
     )
 
 
@@ -333,6 +345,9 @@ class EngineSpec(Spec):
     log_every: PositiveInt = Field(default=10, description="in updates of `of`")
     loggers: Annotated[tuple[Component, ...], BeforeValidator(_as_list)] = Field(
         default=(), description="where metrics go"
+    )
+    pictures: Annotated[tuple[Component, ...], BeforeValidator(_as_list)] = Field(
+        default=(), description="what is drawn at the end, besides parameters themselves"
     )
     on_nonfinite: Literal["stop", "skip"] = Field(
         default="stop", description="what a non-finite loss or gradient does"

@@ -49,6 +49,11 @@ class Method(BaseModel):
         """Whether losses above are only evaluated: they need no gradient."""
         return False
 
+    @property
+    def compilable(self) -> bool:
+        """Whether it takes products of a recorded gradient that may be a compiled one."""
+        return False
+
     def reaches_start(self, steps: int) -> bool:
         """Whether the response flows through the start of a loop of so many steps."""
         return self.through_start
@@ -69,6 +74,11 @@ class Implicit(Method):
         description="total: the Hessian contains how problems below answer; partial: it does not; "
         "auto: total where the methods below allow it",
     )
+
+    @property
+    def compilable(self) -> bool:
+        """Whether its products can be those of a compiled gradient, which go one way."""
+        return True
 
     @property
     def products(self) -> int:

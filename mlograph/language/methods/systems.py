@@ -81,6 +81,11 @@ class NormalConjugateGradient(Iterative):
     )
 
     @property
+    def compilable(self) -> bool:
+        """Its products go both ways: those with J are derivatives of those with Jᵀ."""
+        return False
+
+    @property
     def products(self) -> int:
         """Two an iteration, one before, and one with a warm start."""
         return 2 * self.iterations + 1 + self.warm_start
