@@ -17,10 +17,11 @@ from mlograph.hypergradients.sweep import hypergradient
 from mlograph.linear import Solution, Status, System
 from mlograph.objective import Objective
 from mlograph.plan import Visit
-from mlograph.problem import Moment, Problem, Residual
+from mlograph.problem import Moment, Problem
 from mlograph.program import Program
 from mlograph.randomness import mixed
 from mlograph.recording import Recording
+from mlograph.residual import Residual
 from mlograph.trees import Vector
 
 
@@ -143,7 +144,7 @@ class Adjoints:
             recording=recording,
             guess=self._guesses.get((upper, visit.problem)),
             objective=objective,
-            seed=mixed(self._program.seed, upper, visit.problem, *updates),
+            seed=partial(mixed, self._program.seed, upper, visit.problem, *updates),
         )
 
     def _residual(self, visit: Visit) -> Residual:

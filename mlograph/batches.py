@@ -95,12 +95,18 @@ def checked_batches(data: object) -> Iterable[Any]:
     """`data`, if it can be walked through batch by batch.
 
     Raises:
-        UsageError: it is no iterable, or a data set that is not batched.
+        UsageError: it is no iterable, a text, or a data set that is not batched.
     """
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         raise UsageError(
             f"a {type(data).__name__} is a Dataset, which gives single samples; "
             "wrap it in torch.utils.data.DataLoader or mlograph.data.full_batch"
+        )
+    if isinstance(data, str):
+        # Below a component a text is a text, and a text is an iterable of its letters.
+        raise UsageError(
+            f"expected a DataLoader or an iterable, got the text '{data}' "
+            f"(for what it names, write {{_target_: {data}}})"
         )
     if not isinstance(data, Iterable):
         raise UsageError(f"expected a DataLoader or an iterable, got a {type(data).__name__}")
@@ -208,6 +214,43 @@ def _blamed(owner: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise UsageError(f"{owner}: {blame(error)}") from error
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A batch where it is computed with; the same one is not moved again.
+
+    Attributes:
+        given: what was moved.
+        tensors: those in it, with their versions, which whoever writes into one changes; None where
+            others could take their place.
+        batch: what that gave.
+    """
+
+    given: Any
+    tensors: tuple[tuple[Tensor, int], ...] | None
+    batch: Any
+
+    @classmethod
+    def of(
+        cls, given: Any, device: torch.device, dtype: torch.dtype | None, last: Placed | None = None
+    ) -> Placed:
+        """`given`, moved; `last` if it was moved then, and is what it was.
+
+        An inner loop sees one batch of its Env again and again.
+        """
+        if (
+            last is not None
+            and last.given is given
+            and last.tensors is not None
+            and all(x._version == version for x, version in last.tensors)
+        ):
+            return last
+        row = given if isinstance(given, tuple) else (given,)
+        # A list can be filled anew; a tuple of tensors cannot.
+        fixed = all(isinstance(x, Tensor) for x in row)
+        tensors = tuple((x, x._version) for x in row) if fixed else None
+        return cls(given, tensors, moved(given, device, dtype))
 
 
 def moved(batch: Any, device: torch.device, dtype: torch.dtype | None) -> Any:

@@ -28,7 +28,8 @@ from mlograph import trees
 from mlograph.fields import check_answers
 from mlograph.linear import Solution, System
 from mlograph.model import Model
-from mlograph.problem import Moment, Problem, Residual, depends_on, gradients, own_gradient
+from mlograph.problem import Moment, Problem, gradients, own_gradient
+from mlograph.residual import Residual, depends_on
 from mlograph.trees import Vector
 
 Solve = Callable[[System, Vector], Solution]

@@ -8,12 +8,14 @@ numbers; a recorded one can be differentiated by what they are made of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mlograph import trees
 from mlograph.blame import blame
 from mlograph.errors import Fault, MlographError, NumericError, UsageError, did_you_mean
 from mlograph.errors import Path as SpecPath
@@ -169,6 +171,9 @@ def _checked(value: object, place: str, params: Mapping[str, Tensor]) -> _Given:
 
 
 def _check_finite(tensors: Mapping[str, Tensor], place: str) -> None:
+    if isfinite(float(torch.stack([x.detach().sum() for x in tensors.values()]).sum())):
+        return
+    # A sum can overflow where every entry is finite.
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             of = f" for '{name}'" if name else ""
@@ -202,7 +207,7 @@ def _spread(value: _Given, params: Mapping[str, Tensor]) -> Vector:
 def _number(value: _Given, names: list[str]) -> float:
     if isinstance(value, Tensor):
         return float(value)
-    return sum(float(value[name].mean()) for name in names) / len(names)
+    return sum(trees.numbers(*(value[name].mean() for name in names))) / len(names)
 
 
 def _place(problem: Problem, option: str) -> str:

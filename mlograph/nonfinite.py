@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
 from typing import Any, TypeGuard, final
 from weakref import ReferenceType, ref
 
@@ -36,22 +38,26 @@ class Numbers:
     def culprit(self) -> str | None:
         """The first tensor with a NaN or an infinity, in words; None where all are finite.
 
-        All answer with one flag, so that the device is waited for once. Sums and norms may overflow
-        where every entry is finite: only a bad flag looks more closely.
+        All go into one number, so that the device is waited for once. Sums and norms may overflow
+        where every entry is finite: only a bad number looks more closely.
         """
-        if bool(torch.stack(self._flags()).all()):
+        sums = [] if self.vetted else [_sum(x) for x in _floats(self.batch)]
+        if self.loss is not None:
+            sums.append(self.loss.detach())
+        if self.size is not None:
+            sums.append(self.size)
+        # What is not finite stays so, whatever is added.
+        if not sums or isfinite(sum(sums[1:], sums[0]).item()):
             return None
         return next(self._bad(), None)
 
-    def _flags(self) -> list[Tensor]:
-        sums = [] if self.vetted else [x.sum() for x in _floats(self.batch)]
-        if self.loss is not None:
-            sums.append(self.loss.detach())
-        if self.gradient:
-            sums.append(trees.norm(trees.detached(self.gradient)))
-        place = sums[-1].device if sums else torch.device("cpu")
-        flags = [x.isfinite().to(place) for x in sums]
-        return flags or [torch.ones((), dtype=torch.bool)]
+    @cached_property
+    def size(self) -> Tensor | None:
+        """‖gradient‖, a 0-d tensor without a graph; None where it is not looked at."""
+        if not self.gradient:
+            return None
+        with torch.no_grad():
+            return trees.norm(self.gradient)
 
     def _bad(self) -> Iterator[str]:
         for path, x in pytree.tree_flatten_with_path(self.batch)[0]:
@@ -68,6 +74,10 @@ def _floats(batch: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(batch) if _is_float(leaf)]
 
 
+def _sum(x: Tensor) -> Tensor:
+    return (torch.view_as_real(x) if x.is_complex() else x.detach()).sum()
+
+
 def _is_float(leaf: object) -> TypeGuard[Tensor]:
     return isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
 
@@ -81,10 +91,14 @@ class Vetted:
 
     def __init__(self) -> None:
         self._leaves: dict[str, list[tuple[ReferenceType[Tensor], int]]] = {}
+        self._rows: dict[str, tuple[Tensor, ...]] = {}
 
     def knows(self, name: str, batch: Any) -> bool:
         """Whether these are the tensors that were last found finite, unchanged."""
-        seen, leaves = self._leaves.get(name), _floats(batch)
+        seen = self._leaves.get(name)
+        if seen is not None and batch is self._rows.get(name):
+            return all((x := ref()) is not None and x._version == v for ref, v in seen)
+        leaves = _floats(batch)
         return seen is not None and [(id(ref()), version) for ref, version in seen] == [
             (id(x), x._version) for x in leaves
         ]
@@ -92,6 +106,10 @@ class Vetted:
     def add(self, name: str, batch: Any) -> None:
         """They were."""
         self._leaves[name] = [(ref(x), x._version) for x in _floats(batch)]
+        # Nothing else can come into a tuple of tensors; it need not be looked through again.
+        self._rows.pop(name, None)
+        if isinstance(batch, tuple) and all(isinstance(x, Tensor) for x in batch):
+            self._rows[name] = batch
 
 
 @dataclass(frozen=True)

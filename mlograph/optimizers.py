@@ -1,8 +1,9 @@
 """One differentiable step of any torch optimiser, by torch's own update code.
 
 The optimiser of a problem stays torch's own object. For a step that is to be differentiated, its
-groups are rebuilt on clones of the parameters with `differentiable=True`, stepped once, and read
-back: new parameters and new state as functions of old parameters, old state and gradients.
+groups are rebuilt on clones of the parameters with `differentiable=True`, stepped once by a shadow
+that is kept for it, and read back: new parameters and new state as functions of old parameters, old
+state and gradients.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -89,6 +91,34 @@ def copy_options(source: Optimizer, target: Optimizer) -> None:
     """Give the groups of `target`, a twin of `source`, the present options of its groups."""
     for group, made in zip(source.param_groups, target.param_groups, strict=True):
         made.update({key: value for key, value in group.items() if key != "params"})
+
+
+# Their steps give the same numbers to the last bit for all parameters at once. (A fused one does
+# not, and Nesterov's momentum would then be written into the gradients.)
+_SAME_AT_ONCE = frozenset({SGD, Adam, AdamW, RMSprop})
+
+# What a step spends on a tensor beside the arithmetic pays from so many on; intermediate results of
+# all of them at once take memory.
+_MANY_TENSORS, _FEW_NUMBERS = 8, 2**20
+
+
+def step_at_once(optimizer: Optimizer) -> None:
+    """Choose torch's `foreach` for a group of many small tensors on the CPU.
+
+    torch chooses it by itself on a GPU. A setting of `foreach` or `fused` stands.
+    """
+    for group in optimizer.param_groups:
+        params = group["params"]
+        if (
+            type(optimizer) in _SAME_AT_ONCE
+            and group.get("foreach") is None
+            and not group.get("fused")
+            and not group.get("nesterov")
+            and len(params) >= _MANY_TENSORS
+            and sum(param.numel() for param in params) <= _FEW_NUMBERS
+            and all(param.device.type == "cpu" for param in params)
+        ):
+            group["foreach"] = True
 
 
 def is_differentiable(optimizer: Optimizer) -> bool:
@@ -232,8 +262,7 @@ def _step(
     """One step by torch's own update."""
     clones = {name: params[name].clone() for name in gradients}
     with _double_scalars():
-        groups = _groups(optimizer, own, clones, options)
-        shadow = type(optimizer)(groups, **_defaults(optimizer))
+        shadow = _shadow(optimizer, _groups(optimizer, own, clones, options))
         for name, clone in clones.items():
             clone.grad = _guarded(optimizer, gradients[name])
             entries = state.get(name) or _first_momentum(shadow, clone)
@@ -241,7 +270,29 @@ def _step(
                 shadow.state[clone] = _copied(entries)
         shadow.step()
     after = {name: dict(shadow.state[clone]) for name, clone in clones.items()}
+    # Its graph is the result's own; the shadow is kept.
+    shadow.state.clear()
+    shadow.param_groups.clear()
     return StepResult({**params, **clones}, {**state, **after})
+
+
+# Made when they are first needed: to make one takes as long as several steps.
+_SHADOWS: WeakKeyDictionary[Optimizer, Optimizer] = WeakKeyDictionary()
+
+# Those whose steps follow from their groups and their state alone. Adagrad's and a user's may make
+# state for the parameters that they are made with.
+_PURE = frozenset({SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adadelta, Adamax, ASGD, Rprop})
+
+
+def _shadow(optimizer: Optimizer, groups: list[dict[str, Any]]) -> Optimizer:
+    """An optimiser of the same kind over other groups, without state."""
+    if type(optimizer) not in _PURE:
+        return type(optimizer)(groups, **_defaults(optimizer))
+    if optimizer not in _SHADOWS:
+        _SHADOWS[optimizer] = type(optimizer)([torch.zeros(1)], **_defaults(optimizer))
+    shadow = _SHADOWS[optimizer]
+    shadow.param_groups[:] = groups
+    return shadow
 
 
 _DIFFERENTIABLE = {"differentiable": True, "foreach": False, "fused": False, "capturable": False}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ctypes import string_at
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 from zlib import crc32
 
 import numpy as np
 import torch
+from numpy.random.mtrand import get_bit_generator
 from torch import Tensor
 
 
@@ -19,7 +21,8 @@ class RandomState:
     """State of the global generators of torch, numpy and Python; of CUDA's where the run is on it.
 
     A loss may draw from any of them: dropout masks come from torch, mixing weights and
-    augmentations often do not.
+    augmentations often do not. Between two captures, what was not drawn from stays one object: it
+    is neither copied nor compared again.
     """
 
     cpu: Tensor
@@ -32,9 +35,7 @@ class RandomState:
         """The present state."""
         on_cuda = device.type == "cuda"
         cuda = torch.cuda.get_rng_state(device) if on_cuda else None
-        # Not the tuple that numpy gives by default, which takes it twice as long to make.
-        numpys = np.random.get_state(legacy=False)
-        return cls(torch.get_rng_state(), cuda, numpys, random.getstate())
+        return cls(torch.get_rng_state(), cuda, _NUMPY.state(), _PYTHON.state())
 
     def since(self, earlier: RandomState) -> RandomState:
         """The same, sharing with an earlier one what has not moved: long loops keep many."""
@@ -42,7 +43,7 @@ class RandomState:
             earlier.cpu if self.cpu.equal(earlier.cpu) else self.cpu,
             earlier.cuda if _same_tensor(self.cuda, earlier.cuda) else self.cuda,
             earlier.numpys if _same_numpy(self.numpys, earlier.numpys) else self.numpys,
-            earlier.pythons if self.pythons == earlier.pythons else self.pythons,
+            earlier.pythons if _same_python(self.pythons, earlier.pythons) else self.pythons,
         )
 
     def restore(self, device: torch.device) -> None:
@@ -50,7 +51,7 @@ class RandomState:
         torch.set_rng_state(self.cpu)
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, device)
-        np.random.set_state(self.numpys)
+        _NUMPY.restore(self.numpys)
         random.setstate(self.pythons)
 
     def same(self, other: RandomState) -> bool:
@@ -59,7 +60,7 @@ class RandomState:
             self.cpu.equal(other.cpu)
             and _same_tensor(self.cuda, other.cuda)
             and _same_numpy(self.numpys, other.numpys)
-            and self.pythons == other.pythons
+            and _same_python(self.pythons, other.pythons)
         )
 
     @contextmanager
@@ -76,12 +77,83 @@ def _same_tensor(one: Tensor | None, other: Tensor | None) -> bool:
 
 def _same_numpy(one: Any, other: Any) -> bool:
     """Of the states of a Mersenne twister and of what it keeps of a normal number."""
+    if one is other:
+        return True
     rest = ("has_gauss", "gauss")
     return (
         bool(one["state"]["pos"] == other["state"]["pos"])
         and bool(np.array_equal(one["state"]["key"], other["state"]["key"]))
         and all(one[key] == other[key] for key in rest)
     )
+
+
+def _same_python(one: Any, other: Any) -> bool:
+    return one is other or bool(one == other)
+
+
+@final
+class _NumpyGenerator:
+    """NumPy's global generator, asked for its state only where its memory has changed.
+
+    NumPy takes as long to tell or to set its state as a small network to be evaluated. Whoever sets
+    a state by `numpy.random.set_state` that differs from the present one in nothing but the kept
+    second number of a pair is not seen.
+    """
+
+    def __init__(self) -> None:
+        self._memory: bytes | None = None
+        self._state: Any = None
+
+    def state(self) -> Any:
+        """The present state; the same object as the last one where nothing was drawn since."""
+        memory = _memory()
+        # The second number of a pair may have been taken, which does not show in the memory.
+        if memory is None or memory != self._memory or self._state["has_gauss"]:
+            # Not the tuple that numpy gives by default, which takes it twice as long to make.
+            state = np.random.get_state(legacy=False)
+            known = self._state is not None and memory is not None
+            if not (known and memory == self._memory and _same_numpy(state, self._state)):
+                self._memory, self._state = memory, state
+        return self._state
+
+    def restore(self, state: Any) -> None:
+        """Make this the present state again."""
+        if self.state() is not state:
+            np.random.set_state(state)
+            self._memory, self._state = _memory(), state
+
+    def forget(self) -> None:
+        """The state was set by somebody else."""
+        self._memory = None
+
+
+@final
+class _PythonGenerator:
+    """Python's global generator."""
+
+    def __init__(self) -> None:
+        self._state: Any = None
+
+    def state(self) -> Any:
+        """The present state; the same object as the last one where nothing was drawn since."""
+        state = random.getstate()
+        if state != self._state:
+            self._state = state
+        return self._state
+
+
+_NUMPY, _PYTHON = _NumpyGenerator(), _PythonGenerator()
+
+# Of a Mersenne twister's state as numpy has it: 624 words and the position among them.
+_BYTES = 625 * 4
+
+
+def _memory() -> bytes | None:
+    """What numpy's global generator keeps; None where it is no Mersenne twister."""
+    generator = get_bit_generator()
+    if not isinstance(generator, np.random.MT19937):
+        return None
+    return string_at(generator.ctypes.state_address, _BYTES)
 
 
 @contextmanager
@@ -122,6 +194,7 @@ def set_global_state(state: Mapping[str, Any]) -> None:
     np.random.set_state(
         (numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"])
     )
+    _NUMPY.forget()
     torch.default_generator.set_state(state["torch"].cpu())
 
 

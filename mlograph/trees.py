@@ -10,6 +10,7 @@ is named `…_each` knows of it: it takes and gives one number for each task.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from math import inf, isnan
 
 import torch
@@ -57,6 +58,14 @@ def norm(vector: Mapping[str, Tensor]) -> Tensor:
         return torch.zeros(())
     size: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(_tensors(vector))))
     return size
+
+
+def numbers(*scalars: Tensor) -> list[float]:
+    """0-d tensors of one device as numbers, for which the device is waited for once."""
+    if len(scalars) == 1:
+        return [float(scalars[0])]
+    found: list[float] = torch.stack(scalars).tolist()
+    return found
 
 
 def length(vector: Mapping[str, Tensor]) -> float:
@@ -133,6 +142,11 @@ def unflatten(flat: Tensor, like: Mapping[str, Tensor]) -> Vector:
         name: piece.view_as(tensor)
         for piece, (name, tensor) in zip(pieces, like.items(), strict=True)
     }
+
+
+def fitting_names(names: tuple[str, ...], pattern: str) -> tuple[str, ...]:
+    """Those of `names` that a glob fits; follows from its arguments alone."""
+    return tuple(name for name in names if fnmatchcase(name, pattern))
 
 
 def _tensors(vector: Mapping[str, Tensor]) -> list[Tensor]:

@@ -15,6 +15,7 @@ from mlograph.batches import (
     IterableFeed,
     NamedFeeds,
     NoFeed,
+    Placed,
     SharedEnv,
     checked_batches,
     moved,
@@ -145,3 +146,39 @@ def test_batches_are_told_from_other_things():
         "a TensorDataset is a Dataset"
     )
     assert failure(lambda: checked_batches(3)) == "expected a DataLoader or an iterable, got a int"
+    assert failure(lambda: checked_batches("mine.samples")) == (
+        "expected a DataLoader or an iterable, got the text 'mine.samples' "
+        "(for what it names, write {_target_: mine.samples})"
+    )
+
+
+def placed(given: Any, last: Placed | None = None) -> Placed:
+    return Placed.of(given, CPU, torch.float64, last)
+
+
+def test_the_same_batch_is_moved_once():
+    given = (torch.ones(2, dtype=torch.float32), torch.zeros(2, dtype=torch.int64))
+    first = placed(given)
+    assert first.batch[0].dtype == torch.float64
+    assert placed(given, first) is first
+
+
+def test_a_batch_that_was_written_into_is_moved_again():
+    given = (torch.ones(2, dtype=torch.float32),)
+    first = placed(given)
+    given[0].add_(1.0)
+    assert placed(given, first).batch[0].tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda x: [x], lambda x: {"x": x}, lambda x: ({"x": x},)], ids=["list", "dict", "both"]
+)
+def test_a_batch_that_can_be_filled_anew_is_moved_each_time(make: Any):
+    given = make(torch.ones(2))
+    first = placed(given)
+    assert placed(given, first) is not first
+
+
+def test_another_batch_is_moved():
+    first = placed((torch.ones(2),))
+    assert placed((torch.ones(2),), first) is not first

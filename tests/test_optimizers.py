@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import weakref
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from mlograph.optimizers import (
     is_differentiable,
     read_options,
     read_state,
+    step_at_once,
     write_state,
 )
 from mlograph.trees import Vector
@@ -270,3 +273,88 @@ def test_a_written_state_has_no_graph_and_is_torchs_own():
     loss(own, WEIGHTS).backward()
     optimizer.step()
     assert read_state(optimizer, own)["a"]["step"] == 3
+
+
+SMALL = [(3, 2), (2,)] * 4
+FOREACH = {
+    "SGD": (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "dampening": 0.2}),
+    "SGD plain": (torch.optim.SGD, {"lr": 0.1}),
+    "Adam": (torch.optim.Adam, {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1}),
+    "AdamW": (torch.optim.AdamW, {"lr": 0.1}),
+    "RMSprop": (torch.optim.RMSprop, {"lr": 0.1, "momentum": 0.5, "centered": True}),
+}
+
+
+def stepped(optimizer: Optimizer, steps: int = 4) -> Tensor:
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    draw = torch.Generator().manual_seed(5)
+    for _ in range(steps):
+        for param in params:
+            param.grad = torch.randn(param.shape, generator=draw, dtype=torch.float64).to(param)
+        optimizer.step()
+    return torch.cat([param.detach().flatten() for param in params])
+
+
+def small(dtype: torch.dtype) -> list[nn.Parameter]:
+    return [nn.Parameter(numbers(*shape, seed=i).to(dtype)) for i, shape in enumerate(SMALL)]
+
+
+@pytest.mark.parametrize("name", FOREACH)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_steps_of_many_parameters_at_once_give_the_same_to_the_last_bit(
+    name: str, dtype: torch.dtype
+):
+    kind, options = FOREACH[name]
+    alone, at_once = kind(small(dtype), **options), kind(small(dtype), **options)
+    step_at_once(at_once)
+    assert at_once.param_groups[0]["foreach"] is True
+    assert torch.equal(stepped(alone), stepped(at_once))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"foreach": False}, {"fused": True}, {"momentum": 0.9, "nesterov": True}],
+    ids=["foreach", "fused", "nesterov"],
+)
+def test_what_was_said_of_steps_stands(options: dict[str, Any]):
+    optimizer = torch.optim.SGD(small(torch.float32), lr=0.1, **options)
+    before = optimizer.param_groups[0]["foreach"]
+    step_at_once(optimizer)
+    assert optimizer.param_groups[0]["foreach"] is before
+
+
+def test_few_or_large_parameters_are_stepped_one_by_one():
+    for shapes in (SMALL[:2], [(1024, 1024), (1,)] * 4):
+        optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(shape)) for shape in shapes])
+        step_at_once(optimizer)
+        assert optimizer.param_groups[0]["foreach"] is None
+
+
+def test_what_makes_differentiable_steps_is_made_once(monkeypatch: pytest.MonkeyPatch):
+    made_, init = [], Optimizer.__init__
+
+    def noted(self: Optimizer, *args: Any, **kwargs: Any) -> None:
+        made_.append(type(self))
+        init(self, *args, **kwargs)
+
+    own = parameters(*START)
+    optimizer = torch.optim.Adam([*own.values()], lr=0.1)
+    monkeypatch.setattr(Optimizer, "__init__", noted)
+    state: OptimizerState = {}
+    for _ in range(3):
+        gradients = {name: torch.ones_like(x) for name, x in own.items()}
+        state = differentiable_step(optimizer, own, own, state, gradients).state
+    assert made_ == [torch.optim.Adam]
+
+
+def test_a_step_leaves_its_graph_to_its_result_alone():
+    own = parameters(*START)
+    optimizer = torch.optim.Adam([*own.values()], lr=0.1)
+    gradients = {name: (x.detach() * 2).requires_grad_() for name, x in own.items()}
+    alive = [weakref.ref(x) for x in gradients.values()]
+    done = differentiable_step(optimizer, own, own, {}, gradients)
+    del gradients
+    assert all(ref() is not None for ref in alive)
+    del done
+    gc.collect()
+    assert all(ref() is None for ref in alive)

@@ -28,7 +28,9 @@ class Darts:
 
     def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
         problem = response.problem
-        scales = rates(problem.optimizer, problem.model.params, self.options.scale)
-        direction = {name: scales[name] * x for name, x in adjoint.items()}
+        direction = adjoint
+        if self.options.scale != "one":
+            scales = rates(problem.optimizer, problem.model.params, self.options.scale)
+            direction = {name: scales[name] * x for name, x in adjoint.items()}
         found = cross_derivatives(response, direction, self.options.epsilon, targets)
         return Pulled({target: trees.scale(-1.0, vector) for target, vector in found.items()})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from mlograph import trees
 from mlograph.fields import scalar
 from mlograph.hypergradients.protocol import Response
-from mlograph.problem import Term, gradients_by_owner
+from mlograph.problem import Term
 from mlograph.trees import Vector
 
 
@@ -24,10 +24,10 @@ def cross_derivatives(
     if size == 0.0:
         others = response.problem.others
         return {target: trees.zeros_like(others[target].params) for target in targets}
-    unit, terms = trees.over(size, direction), response.problem.terms_reading(targets)
+    offset = trees.scale(epsilon, trees.over(size, direction))
+    terms = response.problem.terms_reading(targets)
     ahead, behind = (
-        gradients_at(response, trees.scale(step, unit), targets, terms)
-        for step in (epsilon, -epsilon)
+        gradients_at(response, offset, targets, terms, side=side) for side in (1.0, -1.0)
     )
     slope = 0.5 * size / epsilon
     return {t: trees.scale(slope, trees.axpy(-1.0, behind[t], ahead[t])) for t in targets}
@@ -37,19 +37,22 @@ def gradients_at(
     response: Response,
     offset: Vector,
     owners: tuple[str, ...],
-    terms: Iterable[Term] | None = None,
+    terms: Sequence[Term] | None = None,
+    *,
+    side: float = 1.0,
 ) -> dict[str, Vector]:
-    """∂L at θ + offset, by owner: the lower problem itself or problems that it reads.
+    """∂L at θ + side·offset, by owner: the lower problem itself or problems that it reads.
 
     The evaluation draws the random numbers of the moment and works on copies; `terms` are all
     those of the loss by default. Parameters that these do not depend on are left out.
     """
     problem = response.problem
     own = {name: param.detach() for name, param in problem.model.params.items()}
-    moved = {name: own[name] + x for name, x in offset.items()}
+    moved = trees.axpy(side, offset, {name: own[name] for name in offset})
     at = {name: x.requires_grad_() for name, x in {**own, **moved}.items()}
     views = problem.views({problem.name: problem.model.at(at)})
-    with response.moment.random.replayed(problem.device):
-        loss = scalar(problem, problem.evaluate(views, response.moment, terms))
     wanted = {o: at if o == problem.name else problem.others[o].params for o in owners}
-    return gradients_by_owner(loss, wanted)
+    with response.moment.random.replayed(problem.device):
+        evaluation, found = problem.slopes(views, response.moment, wanted, terms)
+    scalar(problem, evaluation)
+    return found

@@ -37,7 +37,7 @@ class EvolutionStrategies:
     options: methods.EvolutionStrategies
 
     def pull(self, response: Response, adjoint: Vector, targets: tuple[str, ...]) -> Pulled:
-        generator = torch.Generator().manual_seed(response.seed)
+        generator = torch.Generator().manual_seed(response.seed())
         return Pulled({t: self._estimate(response, adjoint, t, generator) for t in targets})
 
     def _estimate(

@@ -9,8 +9,8 @@ from mlograph import linear, trees
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
 from mlograph.linear import Solution
-from mlograph.problem import filled
 from mlograph.recording import Link, virtual_step
+from mlograph.residual import filled
 from mlograph.trees import Vector
 
 

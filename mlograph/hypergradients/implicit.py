@@ -8,7 +8,8 @@ from mlograph import linear, trees
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
 from mlograph.linear import MatVec, Preconditioner, Solution, System
-from mlograph.problem import Problem, filled
+from mlograph.problem import Problem
+from mlograph.residual import filled
 from mlograph.trees import Vector
 
 

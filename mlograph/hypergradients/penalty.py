@@ -12,7 +12,7 @@ from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
 from mlograph.linear import Solution, Status
 from mlograph.optimizers import rates
-from mlograph.problem import filled
+from mlograph.residual import filled
 from mlograph.trees import Vector
 
 

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from mlograph.linear import Solution
 from mlograph.objective import Objective
-from mlograph.problem import Moment, Problem, Residual
+from mlograph.problem import Moment, Problem
 from mlograph.recording import Recording
+from mlograph.residual import Residual
 from mlograph.trees import Vector
 
 
@@ -25,7 +26,7 @@ class Response:
         guess: the solution of the last linear system for the same pair, for warm starts.
         objective: the loss of the upper problem by value, for a method that asks for it, where
             that loss reads the lower problem; the adjoint is then without the loss's own part.
-        seed: of the random numbers that a method may draw for this pull.
+        seed: gives that of the random numbers that a method may draw for this pull.
     """
 
     problem: Problem
@@ -34,7 +35,7 @@ class Response:
     recording: Recording | None = None
     guess: Vector | None = None
     objective: Objective | None = None
-    seed: int = 0
+    seed: Callable[[], int] = int
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from mlograph.hypergradients.differences import cross_derivatives
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
 from mlograph.optimizers import differentiable_step, read_state
-from mlograph.problem import Problem, clipped, own_gradient
+from mlograph.problem import Problem, clipped, with_field
 from mlograph.trees import Vector
 
 
@@ -45,8 +45,9 @@ class Sama:
         """∂L/∂θ where the problem stands, as leaves."""
         problem, moment = response.problem, response.moment
         with moment.random.replayed(problem.device):
-            evaluation = problem.evaluate(problem.views(), moment)
-        found = own_gradient(evaluation, problem.model.params)
+            wanted = {problem.name: problem.model.params}
+            evaluation, slopes = problem.slopes(problem.views(), moment, wanted)
+        found = with_field(slopes[problem.name], evaluation)
         return {name: g.detach().requires_grad_() for name, g in found.items()}
 
     def _through_step(self, problem: Problem, gradient: Vector, adjoint: Vector) -> Vector:

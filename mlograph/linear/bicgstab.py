@@ -8,13 +8,14 @@ from math import inf, isfinite
 from mlograph import trees
 from mlograph.linear.preconditioners import NONE, Preconditioner
 from mlograph.linear.system import (
+    Begun,
     MatVec,
     Solution,
     Status,
     at_unit_size,
-    begin,
     ended,
     rounding,
+    status_of,
 )
 from mlograph.trees import Vector
 
@@ -48,10 +49,10 @@ def _bicgstab(
     start: Vector | None,
     precondition: Preconditioner,
 ) -> Solution:
-    w, r, products = begin(matvec, b, start)
-    products += precondition.products
+    begun = Begun.at(matvec, b, start)
+    w, r, products = begun.w, begun.r, begun.products + precondition.products
     left, zero = float(trees.norm(r)), trees.zeros_like(b)
-    status = Status.MAX_ITERATIONS if isfinite(left) else Status.NON_FINITE
+    status = status_of(left)
     state, best, least = _State(w, r, zero, zero), w, left
     for _ in range(iterations):
         if status is not Status.MAX_ITERATIONS or least <= tol:
@@ -84,42 +85,42 @@ def _step(
     matvec: MatVec, precondition: Preconditioner, last: _State, shadow: Vector, enough: float
 ) -> tuple[_State, int, Status]:
     """One iteration: where it leads, the products it took, and what is wrong, if anything is."""
-    rho = float(trees.dot(shadow, last.r))
-    if _vanishes(rho, shadow, last.r):
+    rho, whole, rest = trees.numbers(
+        trees.dot(shadow, last.r), trees.norm(shadow), trees.norm(last.r)
+    )
+    if _vanishes(rho, whole, rest, shadow):
         return last, 0, Status.BREAKDOWN
     beta = rho / last.rho * last.alpha / last.omega
     p = trees.axpy(beta, trees.axpy(-last.omega, last.v, last.p), last.r)
     y = precondition.apply(p)
     v = matvec(y)
-    slope = float(trees.dot(shadow, v))
-    if _vanishes(slope, shadow, v):
-        return last, 1, _why(v)
+    slope, length, width = trees.numbers(trees.dot(shadow, v), trees.norm(v), trees.norm(y))
+    if _vanishes(slope, whole, length, shadow):
+        return last, 1, _why(length)
     alpha = rho / slope
     w, r = trees.axpy(alpha, y, last.w), trees.axpy(-alpha, v, last.r)
-    size = max(last.size, float(trees.norm(v)) / float(trees.norm(y)))
+    size = max(last.size, length / width)
     half = _State(w, r, p, v, rho, alpha, size=size)
-    if float(trees.norm(half.r)) <= enough:
+    left = float(trees.norm(half.r))
+    if left <= enough:
         return half, 1, Status.CONVERGED
     z = precondition.apply(half.r)
     t = matvec(z)
-    share = float(trees.dot(t, half.r))
-    if _vanishes(share, t, half.r):
-        return half, 2, _why(t)
-    length = float(trees.norm(t))
+    share, length = trees.numbers(trees.dot(t, half.r), trees.norm(t))
+    if _vanishes(share, length, left, t):
+        return half, 2, _why(length)
     omega = share / length / length
     w, r = trees.axpy(omega, z, half.w), trees.axpy(-omega, t, half.r)
     return _State(w, r, p, v, rho, alpha, omega, size), 2, Status.MAX_ITERATIONS
 
 
-def _vanishes(product: float, left: Vector, right: Vector) -> bool:
-    """Whether an inner product is zero up to rounding errors, or not a number."""
-    sizes = float(trees.norm(left)) * float(trees.norm(right))
-    return not rounding(left) * sizes < abs(product) < inf
+def _vanishes(product: float, left: float, right: float, like: Vector) -> bool:
+    """Whether an inner product of vectors of two lengths is zero up to rounding, or no number."""
+    return not rounding(like) * (left * right) < abs(product) < inf
 
 
-def _why(product: Vector) -> Status:
-    """With what status a product ends it whose inner product vanishes."""
-    size = float(trees.norm(product))
+def _why(size: float) -> Status:
+    """With what status a product of a length ends it whose inner product vanishes."""
     if not isfinite(size):
         return Status.NON_FINITE
     return Status.BREAKDOWN if size else Status.SINGULAR

@@ -7,13 +7,15 @@ from math import inf, isfinite
 from mlograph import trees
 from mlograph.linear.preconditioners import NONE, Preconditioner
 from mlograph.linear.system import (
+    Begun,
     MatVec,
     Solution,
     Status,
     at_unit_size,
-    begin,
     ended,
     rounding,
+    settled,
+    status_of,
 )
 from mlograph.trees import Vector
 
@@ -34,7 +36,8 @@ def cg(
     the border of a trust region, but a hypergradient has none: any length along it is as good as
     any other. At the first product this leaves `start`, or zero. A non-finite product likewise
     ends at the last good iterate. Stops at ‖residual‖ ≤ tol·‖b‖. From zero, one product an
-    iteration; from `start`, one more; and those of the preconditioner.
+    iteration; from `start`, one more; and those of the preconditioner. The device is waited for
+    twice an iteration.
     """
     return at_unit_size(
         b, start, lambda b, start: _cg(matvec, b, iterations, tol, start, precondition)
@@ -49,12 +52,11 @@ def _cg(
     start: Vector | None,
     precondition: Preconditioner,
 ) -> Solution:
-    w, r, products = begin(matvec, b, start)
-    products += precondition.products
-    left = float(trees.norm(r))
-    status = Status.MAX_ITERATIONS if isfinite(left) else Status.NON_FINITE
-    z = precondition.apply(r)
-    p, slope, largest = z, float(trees.dot(r, z)), 0.0
+    begun = Begun.at(matvec, b, start)
+    w, r, products = begun.w, begun.r, begun.products + precondition.products
+    p = z = precondition.apply(r)
+    left, slope = trees.numbers(trees.norm(r), trees.dot(r, z))
+    status, largest = status_of(left), 0.0
     for _ in range(iterations):
         if status is not Status.MAX_ITERATIONS or left <= tol:
             break
@@ -63,20 +65,17 @@ def _cg(
             break
         q = matvec(p)
         products += 1
-        curvature, length = float(trees.dot(p, q)), float(trees.norm(p))
+        curvature, length = trees.numbers(trees.dot(p, q), trees.norm(p))
         largest = max(largest, curvature / length / length)
         if not rounding(b) * largest * length * length < curvature < inf:
             status = _what_is_wrong(p, q, largest)
             break
         step = slope / curvature
         w, r = trees.axpy(step, p, w), trees.axpy(-step, q, r)
-        left = float(trees.norm(r))
-        z = precondition.apply(r)
-        slope, previous = float(trees.dot(r, z)), slope
+        z, previous = precondition.apply(r), slope
+        left, slope = trees.numbers(trees.norm(r), trees.dot(r, z))
         p = trees.axpy(slope / previous, p, z)
-    if status is Status.MAX_ITERATIONS and left <= tol:
-        status = Status.CONVERGED
-    return ended(w, status, products, left, largest * float(trees.norm(w)))
+    return ended(w, settled(status, left, tol), products, left, largest * float(trees.norm(w)))
 
 
 def _what_is_wrong(p: Vector, q: Vector, largest: float) -> Status:

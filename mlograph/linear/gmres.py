@@ -11,13 +11,15 @@ from torch import Tensor
 from mlograph import trees
 from mlograph.linear.preconditioners import NONE, Preconditioner
 from mlograph.linear.system import (
+    Begun,
     MatVec,
     Solution,
     Status,
     at_unit_size,
-    begin,
     ended,
     rounding,
+    settled,
+    status_of,
 )
 from mlograph.trees import Vector
 
@@ -56,10 +58,10 @@ def _gmres(
     start: Vector | None,
     precondition: Preconditioner,
 ) -> Solution:
-    w, r, products = begin(matvec, b, start)
-    products += precondition.products
+    begun = Begun.at(matvec, b, start)
+    w, r, products = begun.w, begun.r, begun.products + precondition.products
     left, taken, floor = float(trees.norm(r)), 0, 0.0
-    status = Status.MAX_ITERATIONS if isfinite(left) else Status.NON_FINITE
+    status = status_of(left)
     while status is Status.MAX_ITERATIONS and left > tol and taken < iterations:
         count = min(restart, iterations - taken)
         done = _round(matvec, r, count, tol / left, precondition)
@@ -69,9 +71,7 @@ def _gmres(
         status = done.status
         if status is Status.MAX_ITERATIONS and left > before * (1.0 - rounding(b)):
             status = Status.BREAKDOWN
-    if status is Status.MAX_ITERATIONS and left <= tol:
-        status = Status.CONVERGED
-    return ended(w, status, products + taken, left, floor)
+    return ended(w, settled(status, left, tol), products + taken, left, floor)
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,14 @@ def _round(
     while done < count and status is Status.MAX_ITERATIONS:
         column = trees.flatten(matvec(precondition.apply(trees.unflatten(V[done], r))))
         products += 1
-        length = float(column.norm())
+        column, told = _orthogonal(column, V[: done + 1])
+        length, height = told[-2:].tolist()
         if not isfinite(length):
             status = Status.NON_FINITE
             break
         largest = max(largest, length)
-        # Twice is enough for orthogonality up to rounding errors.
-        for _ in range(2):
-            shares = V[: done + 1] @ column
-            column = column - shares @ V[: done + 1]
-            H[: done + 1, done] += shares.to(H)
-        height = float(column.norm())
+        H[: done + 1, done] += told[: done + 1]
+        H[: done + 1, done] += told[done + 1 : -2]
         if height > small * length:
             H[done + 1, done] = height
             V[done + 1] = column / height
@@ -123,6 +120,20 @@ def _round(
     rest = flat - size * ((H[: done + 1, :done] @ y).to(V) @ V[: done + 1])
     floor = float(size) * float(y.norm()) * largest
     return _Round(precondition.apply(moved), trees.unflatten(rest, r), floor, products, status)
+
+
+def _orthogonal(column: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left of a column beside the rows of V, and numbers for the CPU, all at once.
+
+    These are its shares in V, those that this left in it, and its length before and after.
+    """
+    size, shares = column.norm(), []
+    # Twice is enough for orthogonality up to rounding errors.
+    for _ in range(2):
+        shares.append(V @ column)
+        column = column - shares[-1] @ V
+    told = torch.cat([*shares, size[None], column.norm()[None]])
+    return column, told.to("cpu", torch.float64)
 
 
 def _least(H: Tensor) -> tuple[Tensor, float]:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from mlograph import trees
-from mlograph.linear.system import MatVec, Solution, Status, at_unit_size, begin
+from mlograph.linear.system import Begun, MatVec, Solution, Status, at_unit_size, settled
 from mlograph.trees import Vector
 
 
@@ -49,7 +49,8 @@ def _neumann(
     if alpha == "auto":
         largest, extra = largest_eigenvalue(matvec, b)
         alpha = 1.0 / largest if largest > 0.0 else 1.0
-    w, term, products = begin(matvec, b, start)
+    begun = Begun.at(matvec, b, start)
+    w, term, products = begun.w, begun.r, begun.products
     first = left = float(trees.norm(term))
     if not isfinite(left):
         return Solution(w, Status.NON_FINITE, products + extra, left)
@@ -66,9 +67,7 @@ def _neumann(
         w, left = trees.axpy(alpha, term, w), length
     if status is Status.MAX_ITERATIONS and left > max(first, 1.0) * _GROWN:
         status = Status.DIVERGED
-    if status is Status.MAX_ITERATIONS and left <= tol:
-        status = Status.CONVERGED
-    return Solution(w, status, products + extra, left)
+    return Solution(w, settled(status, left, tol), products + extra, left)
 
 
 # Rounding errors alone do not make a series diverge.

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite
+from math import inf
 
 from mlograph import trees
-from mlograph.linear.system import Solution, Status, System, at_unit_size, begin, ended, rounding
+from mlograph.linear.system import (
+    Begun,
+    Solution,
+    Status,
+    System,
+    at_unit_size,
+    ended,
+    rounding,
+    settled,
+    status_of,
+)
 from mlograph.trees import Vector
 
 
@@ -23,9 +33,10 @@ def normal_cg(
 
 
 def _cgls(system: System, b: Vector, iterations: int, tol: float, start: Vector | None) -> Solution:
-    w, r, products = begin(system.product, b, start)
+    begun = Begun.at(system.product, b, start)
+    w, r, products = begun.w, begun.r, begun.products
     left = float(trees.norm(r))
-    status = Status.MAX_ITERATIONS if isfinite(left) else Status.NON_FINITE
+    status = status_of(left)
     p, slope, largest = trees.zeros_like(b), 1.0, 0.0
     for _ in range(iterations):
         if status is not Status.MAX_ITERATIONS or left <= tol:
@@ -40,7 +51,7 @@ def _cgls(system: System, b: Vector, iterations: int, tol: float, start: Vector 
         p = trees.axpy(growth * growth, p, s)
         q = system.product(p)
         products += 2
-        stretch, length = float(trees.norm(q)), float(trees.norm(p))
+        stretch, length = trees.numbers(trees.norm(q), trees.norm(p))
         if not 0.0 < stretch < inf:
             status = Status.SINGULAR if stretch == 0.0 else Status.NON_FINITE
             break
@@ -48,6 +59,4 @@ def _cgls(system: System, b: Vector, iterations: int, tol: float, start: Vector 
         step = (slope / stretch) * (slope / stretch)
         w, r = trees.axpy(step, p, w), trees.axpy(-step, q, r)
         left = float(trees.norm(r))
-    if status is Status.MAX_ITERATIONS and left <= tol:
-        status = Status.CONVERGED
-    return ended(w, status, products, left, largest * float(trees.norm(w)))
+    return ended(w, settled(status, left, tol), products, left, largest * float(trees.norm(w)))

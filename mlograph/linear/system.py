@@ -101,11 +101,36 @@ def at_unit_size(
     return replace(found, value=value)
 
 
-def begin(matvec: MatVec, b: Vector, start: Vector | None) -> tuple[Vector, Vector, int]:
-    """Where an iteration starts: w, b − A w and the products that this took."""
-    if start is None:
-        return trees.zeros_like(b), dict(b), 0
-    return dict(start), trees.axpy(-1.0, matvec(dict(start)), b), 1
+@dataclass(frozen=True)
+class Begun:
+    """Where an iteration starts.
+
+    Attributes:
+        w: the first iterate.
+        r: b − A w.
+        products: that this took.
+    """
+
+    w: Vector
+    r: Vector
+    products: int
+
+    @classmethod
+    def at(cls, matvec: MatVec, b: Vector, start: Vector | None) -> Begun:
+        """From `start`, or from zero, for which b is the residual."""
+        if start is None:
+            return cls(trees.zeros_like(b), dict(b), 0)
+        return cls(dict(start), trees.axpy(-1.0, matvec(dict(start)), b), 1)
+
+
+def status_of(left: float) -> Status:
+    """Of an iteration that begins with the residual `left`."""
+    return Status.MAX_ITERATIONS if isfinite(left) else Status.NON_FINITE
+
+
+def settled(status: Status, left: float, tol: float) -> Status:
+    """Of one that ran its course with the residual `left`."""
+    return Status.CONVERGED if status is Status.MAX_ITERATIONS and left <= tol else status
 
 
 def ended(w: Vector, status: Status, products: int, left: float, floor: float) -> Solution:

@@ -70,18 +70,27 @@ class Recording:
         self._forget_pass()
         self._making = self._next_step()
 
-    def update(self) -> Tensor:
-        """One step of the optimiser; the problem itself follows it. Gives ‖gradient‖, unclipped."""
+    def update(self, size: Tensor | None = None) -> Tensor:
+        """One step of the optimiser; the problem itself follows it.
+
+        Args:
+            size: ‖∂L/∂θ‖ of the only pass, if it is known.
+
+        Returns:
+            ‖gradient‖ before clipping.
+        """
         problem = self._problem
+        if size is None or any(one.sent for one in self._making.passes):
+            size = self._making.size()
         made = self._making.update(read_options(problem.optimizer))
         self._tape.add(made)
         write_state(problem.optimizer, problem.model.params, made.end.state)
+        params = problem.model.params
         with torch.no_grad():
-            for name, param in problem.model.params.items():
-                param.copy_(made.end.params[name])
+            torch._foreach_copy_([*params.values()], [made.end.params[name] for name in params])
         self._point = made.end
         self._making = self._next_step()
-        return made.size
+        return size
 
     def pull(self, adjoint: Vector, targets: tuple[str, ...]) -> dict[str, Vector]:
         """(dθ_T/dtarget)ᵀ · adjoint for every target; empty where no derivative reaches it."""

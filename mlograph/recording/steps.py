@@ -96,14 +96,12 @@ class Made:
         begin: where it began.
         record: what it was a function of.
         end: where it led to.
-        size: ‖gradient‖ before clipping.
         link: its graph, where it was made with one.
     """
 
     begin: Point
     record: Record
     end: Point
-    size: Tensor
     link: Link | None
 
 
@@ -179,6 +177,11 @@ class Making:
         own, _ = self.differentiate(self.evaluate(one, copied(one.buffers)))
         self.accumulate(one, own)
 
+    def size(self) -> Tensor:
+        """‖gradient‖ of what was accumulated, without a graph."""
+        with torch.no_grad():
+            return trees.norm(self._gradient)
+
     def update(self, options: GroupOptions) -> Made:
         """One step of the optimiser along what was accumulated."""
         problem, params = self._problem, self._params
@@ -194,12 +197,11 @@ class Making:
             )
         end = Point(trees.detached(done.params), _detached(done.state))
         record = Record(tuple(self._passes), options)
-        size = trees.norm(trees.detached(self._gradient))
         link = None
         if self._graph:
             reads = {name: tuple(copies) for name, copies in self._reads.items()}
             link = Link(carried(params, self._state), reads, carried(done.params, done.state))
-        return Made(self._begin, record, end, size, link)
+        return Made(self._begin, record, end, link)
 
     def _learned(self) -> Learned:
         """Options that are functions of problems above, as this step read them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cases import CASES, Case, damped, inverse, quadratic, relative_error, series
 
-from mlograph.problem import Residual
+from mlograph.residual import Residual
 from mlograph.trees import Vector
 
 
