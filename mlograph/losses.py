@@ -9,7 +9,6 @@ gradient (a game, a fixed point).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 
 from mlograph.envs.maze import Policy, Walk
 from mlograph.errors import UsageError, did_you_mean
+from mlograph.trees import fitting_names
 from mlograph.views import View
 
 __all__ = [
@@ -32,15 +32,18 @@ __all__ = [
 ]
 
 
-def cross_entropy(model: View, batch: Sequence[Tensor]) -> dict[str, Tensor]:
+def cross_entropy(
+    model: View, batch: Sequence[Tensor], features: View | None = None
+) -> dict[str, Tensor]:
     """The mean of −log softmax(model(x))_y, and the share of right answers.
 
     Args:
         model: gives logits (n, classes).
         batch: inputs (n, …) and int64 labels (n,).
+        features: where given, the model sees features(x): a head on another problem's body.
     """
     x, y = _pair(batch)
-    logits = model(x)
+    logits = model(x if features is None else features(x))
     return {"loss": F.cross_entropy(logits, y), "accuracy": _accuracy(logits, y)}
 
 
@@ -273,7 +276,7 @@ def _total(terms: Sequence[Tensor], what: str) -> Tensor:
 
 
 def _fitting(tensors: Mapping[str, Tensor], pattern: str) -> dict[str, Tensor]:
-    found = {name: x for name, x in tensors.items() if fnmatchcase(name, pattern)}
+    found = {name: tensors[name] for name in fitting_names(tuple(tensors), pattern)}
     if tensors and not found:
         raise UsageError(f"only: '{pattern}' fits no parameter ({did_you_mean(pattern, tensors)})")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Literal
 
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mlograph.errors import UsageError, did_you_mean
+from mlograph.pictures import Lines, Picture
 
-__all__ = ["MLP", "ConvNet", "Table", "Tensors", "Weigher", "filled"]
+__all__ = ["MLP", "ConvFeatures", "ConvNet", "Table", "Tensors", "Weigher", "filled", "loaded"]
 
 Downsample = Literal["stride", "pool"]
 Norm = Literal["batch", "layer", "none"]
@@ -63,25 +65,61 @@ class ConvNet(nn.Module):
         zero_head: bool = False,
     ) -> None:
         super().__init__()
-        sizes = {"ways": ways, "hidden": hidden, "channels": channels, "layers": layers}
-        for name, size in sizes.items():
-            if size < 1:
-                raise UsageError(f"{name}: must be at least 1, got {size}")
-        _check_choice("downsample", downsample, ("stride", "pool"))
-        _check_choice("norm", norm, ("batch", "layer", "none"))
-        self.features = nn.Sequential(
-            *(_block(hidden if i else channels, hidden, downsample, norm) for i in range(layers))
-        )
-        side = _side(image_size, layers, downsample)
-        self.head = nn.Linear(hidden * side * side, ways)
+        if ways < 1:
+            raise UsageError(f"ways: must be at least 1, got {ways}")
+        self.features = ConvFeatures(hidden, channels, layers, image_size, downsample, norm)
+        self.head = nn.Linear(self.features.outputs, ways)
         _initialise(self.head, nonlinearity="linear")
         if zero_head:
             nn.init.zeros_(self.head.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, ways) of `images` (n, channels, height, width)."""
-        logits: Tensor = self.head(self.features(images).flatten(1))
+        logits: Tensor = self.head(self.features(images))
         return logits
+
+
+class ConvFeatures(nn.Sequential):
+    """What `ConvNet` makes of images before its linear layer, for a head that another problem has.
+
+    Args:
+        hidden: as for `ConvNet`, and so are all others.
+
+    Attributes:
+        outputs: features of each image.
+
+    Shapes:
+        (n, channels, image_size, image_size) → (n, outputs).
+
+    Raises:
+        UsageError: an unknown choice, a size below 1, or images too small for so many layers.
+    """
+
+    def __init__(
+        self,
+        hidden: int = 64,
+        channels: int = 1,
+        layers: int = 4,
+        image_size: int = 28,
+        downsample: Downsample = "pool",
+        norm: Norm = "batch",
+    ) -> None:
+        for name, size in {"hidden": hidden, "channels": channels, "layers": layers}.items():
+            if size < 1:
+                raise UsageError(f"{name}: must be at least 1, got {size}")
+        _check_choice("downsample", downsample, ("stride", "pool"))
+        _check_choice("norm", norm, ("batch", "layer", "none"))
+        super().__init__(
+            *(_block(hidden if i else channels, hidden, downsample, norm) for i in range(layers))
+        )
+        self.outputs = hidden * _side(image_size, layers, downsample) ** 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The features (n, outputs) of `images` (n, channels, height, width)."""
+        features = images
+        for block in self:
+            features = block(features)
+        return features.flatten(1)
 
 
 class MLP(nn.Module):
@@ -171,6 +209,35 @@ def filled(module: nn.Module, value: float) -> nn.Module:
     return module
 
 
+def loaded(
+    module: nn.Module, weights: Mapping[str, Tensor], missing: Sequence[str] = ()
+) -> nn.Module:
+    """A module whose parameters and buffers begin as `weights` say, such as another run's.
+
+    Args:
+        module: the architecture.
+        weights: by name, such as `mlograph.data.learned` gives; what `module` lacks is an error.
+        missing: globs over names that `weights` need not give; these stay as they are.
+
+    Raises:
+        UsageError: names or shapes do not fit.
+    """
+    ours = module.state_dict()
+    for name, tensor in weights.items():
+        if name not in ours:
+            raise UsageError(f"weights: the module has no '{name}' ({did_you_mean(name, ours)})")
+        if ours[name].shape != tensor.shape:
+            raise UsageError(
+                f"weights: '{name}' has shape {tuple(tensor.shape)}, and {tuple(ours[name].shape)} "
+                "in the module"
+            )
+    for name in ours.keys() - weights.keys():
+        if not any(fnmatchcase(name, pattern) for pattern in missing):
+            raise UsageError(f"weights: give no '{name}' (list it as missing if it may be new)")
+    module.load_state_dict(dict(weights), strict=False)
+    return module
+
+
 class Table(nn.Module):
     """A row of numbers for each of some numbered things: a policy, or a value, of cells.
 
@@ -217,6 +284,15 @@ class Weigher(nn.Module):
         # All weights start at 1/2: a random slope would saturate the sigmoid for large losses.
         for tensor in list(self.layers.parameters())[-2:]:
             nn.init.zeros_(tensor)
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """The weight as a function of the loss, from 0 to 10."""
+        first = next(self.parameters())
+        losses = torch.linspace(0, 10, 101, dtype=first.dtype, device=first.device)
+        weights = self(losses[:, None]).flatten().tolist()
+        points = tuple(zip(losses.tolist(), weights, strict=True))
+        lines = {"weight": points}
+        return (Lines(title="weight of a sample", lines=lines, across="loss of the sample"),)
 
     def forward(self, losses: Tensor) -> Tensor:
         """The weights (n, 1) of samples with these `losses` (n, 1)."""

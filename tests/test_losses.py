@@ -58,6 +58,16 @@ def test_the_view_of_these_tests_is_one():
     assert isinstance(fixed([]), View)
 
 
+def test_cross_entropy_of_a_head_on_features():
+    torch.manual_seed(0)
+    body, head = nn.Linear(4, 3), nn.Linear(3, 2)
+    batch = (torch.randn(5, 4), torch.tensor([0, 1, 1, 0, 1]))
+    found = losses.cross_entropy(ModuleView(head), batch, features=ModuleView(body))
+    whole = losses.cross_entropy(ModuleView(nn.Sequential(body, head)), batch)
+    assert torch.equal(found["loss"], whole["loss"])
+    assert torch.equal(found["accuracy"], whole["accuracy"])
+
+
 def test_cross_entropy():
     result = losses.cross_entropy(
         fixed([[0.0, 0.0], [0.0, math.log(3)]]), (X, torch.tensor([0, 0]))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 
 from mlograph.errors import UsageError
-from mlograph.nn import MLP, ConvNet, Table, Tensors, Weigher
+from mlograph.nn import MLP, ConvFeatures, ConvNet, Table, Tensors, Weigher, loaded
 
 
 def images(number: int = 6, size: int = 28, channels: int = 1) -> torch.Tensor:
@@ -153,9 +153,18 @@ def test_weigher_gives_weights_between_zero_and_one():
     assert [tuple(p.shape) for p in weigher.parameters()] == [(100, 1), (100,), (1, 100), (1,)]
 
 
+def test_features_are_what_the_linear_layer_of_a_convnet_sees():
+    net = ConvNet(5, hidden=8)
+    assert isinstance(net.features, ConvFeatures)
+    x = images(3, 28, 1)
+    assert net.features(x).shape == (3, net.features.outputs)
+    assert torch.equal(net.head(net.features(x)), net(x))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: ConvFeatures(hidden=0), "hidden: must be at least 1, got 0"),
         (lambda: ConvNet(0), "ways: must be at least 1, got 0"),
         (lambda: ConvNet(5, downsample="striding"), "did you mean 'stride'?"),  # type: ignore[arg-type]
         (lambda: ConvNet(5, norm="bach"), "norm: unknown 'bach' (did you mean 'batch'?)"),  # type: ignore[arg-type]
@@ -177,3 +186,29 @@ def test_mistakes_are_named(make: Any, message: str):
     with pytest.raises(UsageError) as caught:
         make()
     assert message in str(caught.value)
+
+
+def test_a_loaded_module_begins_with_the_weights_of_another():
+    other = MLP([3, 2])
+    module = loaded(MLP([3, 2]), other.state_dict())
+    assert all(torch.equal(x, other.state_dict()[name]) for name, x in module.state_dict().items())
+
+
+def test_what_may_be_missing_stays_as_it_is():
+    module = loaded(Tensors(known=[2], new=[2], init=3.0), {"known": torch.ones(2)}, ["n*"])
+    assert module()["known"].tolist() == [1, 1]
+    assert module()["new"].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"knwon": [2]}, "weights: the module has no 'knwon' (did you mean 'known'?)"),
+        ({"known": [3]}, "weights: 'known' has shape (3,), and (2,) in the module"),
+        ({}, "weights: give no 'known' (list it as missing if it may be new)"),
+    ],
+)
+def test_weights_that_do_not_fit_a_module_are_refused(weights: dict[str, Any], message: str):
+    with pytest.raises(UsageError) as error:
+        loaded(Tensors(known=[2]), {name: torch.zeros(shape) for name, shape in weights.items()})
+    assert str(error.value) == message
