@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlograph.gradcheck import Report as GradcheckReport
     from mlograph.gradcheck import Settings
     from mlograph.loggers.protocol import Logger
+    from mlograph.profiling import Watch
     from mlograph.result import RunResult
 
 _FORMAT_OF_SUFFIX = {"gv": "dot", "mmd": "mermaid", "htm": "html"}
@@ -54,11 +56,7 @@ def load(
     words = ["mlograph", "run", os.fspath(path), *overrides]
     words += [word for package in allow for word in ("--allow", package)]
     imports = Imports(Path(path).parent, allow)
-    return Graph._of(
-        Declaration(
-            loaded.spec, imports, loaded.source, loaded.resolved, overrides, shlex.join(words)
-        )
-    )
+    return Graph._of(Declaration(loaded.spec, imports, loaded.source, overrides, shlex.join(words)))
 
 
 def load_run(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Graph:
@@ -88,11 +86,7 @@ def load_run(directory: str | os.PathLike[str], allow: Sequence[str] = ()) -> Gr
         raise GraphError(reading.source.listed(faults_of(reading.draft)))
     loaded = reading.loaded()
     command = shlex.join(["mlograph", "resume", os.fspath(directory)])
-    return Graph._of(
-        Declaration(
-            loaded.spec, Imports(folder, allow), loaded.source, loaded.resolved, (), command
-        )
-    )
+    return Graph._of(Declaration(loaded.spec, Imports(folder, allow), loaded.source, (), command))
 
 
 def _remark(text: str) -> None:
@@ -225,6 +219,9 @@ class Graph:
         loggers: Sequence[Logger] = (),
         quiet: bool = False,
         *,
+        exact: bool = False,
+        verbose: bool = False,
+        profile: bool = False,
         ends_process: bool = False,
     ) -> RunResult:
         """Runs the graph.
@@ -234,6 +231,10 @@ class Graph:
                 nothing is written.
             loggers: further sinks for what is measured.
             quiet: show no progress.
+            exact: `directory` is the folder of this run itself, which is not there yet.
+            verbose: show each instruction with its time.
+            profile: measure time and memory by instruction and problem: shown at the end, written
+                to `profile.json`, and in the result.
             ends_process: a second Ctrl-C ends the process at once, not only the run.
 
         Raises:
@@ -244,18 +245,19 @@ class Graph:
             UsageError: something cannot be carried out as it was asked for.
         """
         # Imported here, since torch takes seconds and nothing but a run needs it.
-        from mlograph.loggers.console import console  # noqa: PLC0415
         from mlograph.run import run  # noqa: PLC0415
         from mlograph.session import run_in_directory  # noqa: PLC0415
 
         declaration = self._declaration
-        sinks = (*loggers, *(() if quiet else (console(),)))
         structure, plan = self.structure, self.plan()
-        with declaration.telling():
+        with declaration.telling(), _watched(quiet, verbose, profile) as (screens, watch):
+            sinks = (*loggers, *screens)
             if directory is None:
-                return run(structure, plan, declaration.imports, sinks)
-            runner = partial(run, ends_process=ends_process)
-            return run_in_directory(declaration, Path(directory), sinks, runner)
+                return run(structure, plan, declaration.imports, sinks, watch=watch)
+            runner = partial(run, ends_process=ends_process, watch=watch)
+            return run_in_directory(
+                declaration, Path(directory), sinks, runner, exact=exact, profile=watch.profile
+            )
 
     def resume(
         self,
@@ -264,6 +266,8 @@ class Graph:
         quiet: bool = False,
         tell: Callable[[str], None] = _remark,
         *,
+        verbose: bool = False,
+        profile: bool = False,
         ends_process: bool = False,
     ) -> RunResult:
         """Goes on with a run of this graph, to the last bit as if it had not been interrupted.
@@ -274,6 +278,8 @@ class Graph:
             quiet: show no progress.
             tell: called with what is not as it was: versions, threads, a damaged checkpoint. By
                 default these are printed to the standard error stream.
+            verbose: show each instruction with its time.
+            profile: measure time and memory from here on, as `run` does.
             ends_process: a second Ctrl-C ends the process at once, not only the run.
 
         Raises:
@@ -283,15 +289,14 @@ class Graph:
             StorageError: what was saved cannot be read, or is of another graph.
             UsageError: this is no directory of a run.
         """
-        from mlograph.loggers.console import console  # noqa: PLC0415
         from mlograph.run import run  # noqa: PLC0415
         from mlograph.session import resume_in_directory  # noqa: PLC0415
 
         declaration, opened = self._declaration, rundir.opened(Path(directory))
-        sinks = (*loggers, *(() if quiet else (console(),)))
-        runner = partial(run, ends_process=ends_process)
-        with declaration.telling():
-            return resume_in_directory(declaration, opened, sinks, runner, tell)
+        with declaration.telling(), _watched(quiet, verbose, profile) as (screens, watch):
+            runner = partial(run, ends_process=ends_process, watch=watch)
+            sinks = (*loggers, *screens)
+            return resume_in_directory(declaration, opened, sinks, runner, tell, watch.profile)
 
     def gradcheck(
         self, settings: Settings | None = None, tell: Callable[[str], None] | None = None
@@ -331,6 +336,29 @@ class Graph:
             return {"text/plain": repr(self), "image/svg+xml": self.render("svg").decode()}
         except MlographError as error:
             return {"text/plain": f"{self!r}\n{error}"}
+
+    def _repr_svg_(self) -> str | None:
+        """The diagram alone, for pages that ask for it; nothing where the graph is wrong."""
+        return self._repr_mimebundle_().get("image/svg+xml")
+
+
+@contextmanager
+def _watched(
+    quiet: bool, verbose: bool, profile: bool
+) -> Iterator[tuple[tuple[Logger, ...], Watch]]:
+    """Whatever shows a run, and whatever measures it; a profile is shown however a run ends."""
+    from mlograph.loggers.console import console  # noqa: PLC0415
+    from mlograph.profiling import Watch, as_text  # noqa: PLC0415
+
+    if quiet and verbose:
+        raise UsageError("a run cannot be both quiet and verbose")
+    screen = None if quiet else console()
+    watch = Watch(screen.say if screen is not None and verbose else None, profile=profile)
+    try:
+        yield () if screen is None else (screen,), watch
+    finally:
+        if screen is not None and watch.profile is not None and watch.profile.seconds:
+            screen.say("\n" + as_text(watch.profile) + "\n")
 
 
 def _texts(argument: str, texts: Sequence[str]) -> tuple[str, ...]:

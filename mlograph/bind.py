@@ -28,6 +28,7 @@ from mlograph.batches import (
     SharedEnv,
     checked_batches,
 )
+from mlograph.compiling import Compiling
 from mlograph.components import Imports, build, build_arguments, check_arguments
 from mlograph.envs.protocol import Env
 from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean, dotted
@@ -112,6 +113,8 @@ class _Binder:
             env=env,
             on_nonfinite=self.graph.spec.engine.on_nonfinite,
             seed=self.graph.spec.engine.seed,
+            imports=self.imports,
+            compiling=Compiling.of(self.graph.spec.engine.execution.compile, problems, plan),
         )
 
     @contextmanager

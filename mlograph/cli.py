@@ -15,8 +15,10 @@ import typer
 
 import mlograph
 from mlograph.api import Graph, load, load_run
+from mlograph.campaign import command as sweep_command
 from mlograph.errors import Fault, GraphError, Interruption, MlographError, NumericError, UsageError
 from mlograph.language.overrides import SOURCE_NAME as OVERRIDES
+from mlograph.report import command as report_command
 from mlograph.terminal import printable, printable_line
 
 if TYPE_CHECKING:
@@ -41,6 +43,18 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="OVERRIDES", help="Changes: problems.inner.unroll_steps=8, +new.key=1, ~key."
+    ),
+]
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print each instruction with its time.")
+]
+Profiled = Annotated[
+    bool,
+    typer.Option(
+        "--profile", help="Measure time and memory by instruction; see profile.json of the run."
     ),
 ]
 
@@ -151,13 +165,21 @@ def run(
         typer.Option(metavar="PACKAGE", help="Let components come from this package as well."),
     ] = None,
     no_run_dir: Annotated[bool, typer.Option("--no-run-dir", help="Write nothing.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    profile: Profiled = False,
 ) -> None:
     """Run a graph, and keep everything about the run in OUTPUT/NAME/TIME."""
     loaded = load(graph, overrides or (), allow or ())
     _warn(loaded.check())
     with _interruptible():
-        result = loaded.run(None if no_run_dir else output, quiet=quiet, ends_process=True)
+        result = loaded.run(
+            None if no_run_dir else output,
+            quiet=quiet,
+            verbose=verbose,
+            profile=profile,
+            ends_process=True,
+        )
     if not quiet:
         _conclude(result)
 
@@ -171,12 +193,16 @@ def resume(
         list[str] | None,
         typer.Option(metavar="PACKAGE", help="Let components come from it, as for the run."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    profile: Profiled = False,
 ) -> None:
     """Go on with a run from its newest checkpoint, as if it had never been interrupted."""
     loaded = load_run(directory, allow or ())
     with _interruptible():
-        result = loaded.resume(directory, quiet=quiet, ends_process=True)
+        result = loaded.resume(
+            directory, quiet=quiet, verbose=verbose, profile=profile, ends_process=True
+        )
     if not quiet:
         _conclude(result)
 
@@ -263,6 +289,10 @@ def gradcheck(
     finally:
         progress.end()
     _report(report, output)
+
+
+app.command(epilog=sweep_command.EXAMPLE)(sweep_command.sweep)
+app.command(epilog=report_command.EXAMPLE)(report_command.report)
 
 
 @app.command(epilog="Example: mlograph schema > graph.schema.json")

@@ -27,7 +27,6 @@ class Declaration:
         spec: what it says.
         imports: where its components may come from.
         source: the text behind it; None for a graph that was built in Python.
-        resolved: YAML text that says the same, where there is a text behind it.
         overrides: changes that were made to the text.
         command: that runs the same again; empty for a graph that was built in Python.
     """
@@ -35,7 +34,6 @@ class Declaration:
     spec: GraphSpec
     imports: Imports
     source: Source | None = None
-    resolved: str = ""
     overrides: tuple[str, ...] = ()
     command: str = ""
 
@@ -73,7 +71,7 @@ class Declaration:
         Raises:
             GraphError: there are objects in it that no text can stand for.
         """
-        return self.resolved if self.source is not None else language.dump(self.spec)
+        return self.source.resolved if self.source is not None else language.dump(self.spec)
 
     def located(self, error: GraphError) -> GraphError:
         """The same error, each fault with its place, in the order of the text."""

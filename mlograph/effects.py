@@ -8,7 +8,8 @@ from typing import Any, final
 from mlograph.condition import Condition
 from mlograph.errors import NumericError
 from mlograph.hypergradients import Response
-from mlograph.problem import Moment, Problem, depends_on
+from mlograph.problem import Moment, Problem
+from mlograph.residual import depends_on
 from mlograph.trees import Vector
 
 

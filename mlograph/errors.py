@@ -90,6 +90,12 @@ class StorageError(UsageError):
     exit_code: ClassVar[int] = 4
 
 
+class ProcessError(MlographError):
+    """A process that a run needs cannot be started, or has ended."""
+
+    exit_code: ClassVar[int] = 4
+
+
 class Interruption(KeyboardInterrupt):
     """A signal ended a run, whose state was saved before.
 

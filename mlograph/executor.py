@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, assert_never, final
 
-import torch
+from torch import Tensor
 
 from mlograph import hyperparameters, trees
 from mlograph.adjoints import Adjoints
-from mlograph.blame import blame
 from mlograph.errors import MlographError, NumericError, UsageError
 from mlograph.fields import check_answers, doubt
 from mlograph.linear import Solution, Status
@@ -21,14 +20,15 @@ from mlograph.problem import (
     Evaluation,
     Moment,
     Problem,
-    clipped,
     gradients_by_owner,
     with_field,
 )
+from mlograph.profiling import Observer, observed
 from mlograph.program import Program
 from mlograph.recording import Recording
-from mlograph.tasks import TaskRunner, note
+from mlograph.tasks import TaskRunner
 from mlograph.trees import Vector
+from mlograph.updating import accumulate, apply, blaming, tell
 from mlograph.wording import is_answering
 
 
@@ -42,8 +42,9 @@ class Executor:
         remarks: what its user should know and has not been told yet.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, observer: Observer | None = None) -> None:
         self._program = program
+        self._perform = observed(self._carry_out, observer)
         self.meters = {name: Meter() for name in program.problems}
         self.skipped = dict.fromkeys(program.problems, 0)
         self._recordings: dict[str, Recording] = {}
@@ -51,6 +52,8 @@ class Executor:
         self._tasks = TaskRunner(program)
         self._poisoned: set[str] = set()
         self._vetted = Vetted()
+        # ‖gradient‖ of passes that are a whole update each.
+        self._sizes: dict[str, Tensor] = {}
         self._told: set[tuple[str, Status]] = set()
         self._doubted: set[str] = set()
         self.remarks: list[str] = []
@@ -64,6 +67,9 @@ class Executor:
                 structure.
             UsageError: the user's code or data failed.
         """
+        self._perform(instruction)
+
+    def _carry_out(self, instruction: Executed) -> None:
         match instruction:
             case EnvStep():
                 self._step_env()
@@ -81,21 +87,25 @@ class Executor:
             case _:
                 assert_never(instruction)
 
+    def close(self) -> None:
+        """End the processes that help; nothing is executed afterwards."""
+        self._tasks.close()
+
     @contextmanager
     def aside(self, judge: str) -> Iterator[None]:
         """What runs inside leaves no trace here; loops that only `judge` pulls go unrecorded."""
-        kept = (self._records, self._recordings, self._poisoned)
+        kept = (self._records, self._recordings, self._poisoned, self._sizes)
         measured = (self.meters, self.skipped, self.remarks)
         others = self._program.problems.keys() - {judge}
         self._records = _recorded(self._program, others)
-        self._recordings, self._poisoned = {}, set()
+        self._recordings, self._poisoned, self._sizes = {}, set(), {}
         self.meters = {name: Meter() for name in self.meters}
         self.skipped, self.remarks = dict(self.skipped), []
         try:
             with self._adjoints.aside():
                 yield
         finally:
-            self._records, self._recordings, self._poisoned = kept
+            self._records, self._recordings, self._poisoned, self._sizes = kept
             self.meters, self.skipped, self.remarks = measured
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,6 +120,7 @@ class Executor:
             "poisoned": sorted(self._poisoned),
             "told": sorted((name, status.name) for name, status in self._told),
             "doubted": sorted(self._doubted),
+            "compiling": self._program.compiling.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -123,24 +134,24 @@ class Executor:
             self._recordings[name].load_state_dict(saved)
         self._adjoints.load_state_dict(state["adjoints"])
         self._tasks.load_state_dict(state["tasks"])
-        self._poisoned = set(state["poisoned"])
+        self._poisoned, self._sizes = set(state["poisoned"]), {}
         self._told = {(name, Status[status]) for name, status in state["told"]}
         self._doubted = set(state["doubted"])
+        self._program.compiling.load_state_dict(state["compiling"])
 
     def _step_env(self) -> None:
         assert self._program.env is not None, "a plan without an Env does not step it"
-        with _blaming("env"):
+        with blaming("env"):
             self._program.env.step()
 
     def _run_tasks(self, window: Tasks) -> None:
         outcome = self._tasks.run(window, self.execute)
-        self.remarks += self._tasks.take_remarks()
+        self.remarks += [x for x in self._tasks.take_remarks() if x not in self.remarks]
         if outcome is None:
             return
         # What was recorded of a loop that ran alone is not of this one.
         self._recordings.pop(window.lower, None)
-        note(self.meters[window.lower], outcome.lower)
-        note(self.meters[window.upper], outcome.upper)
+        outcome.tell(self.meters[window.lower], self.meters[window.upper])
         for solution in outcome.solutions:
             self._note_solution(window.lower, solution)
 
@@ -151,7 +162,7 @@ class Executor:
             problem.optimizer.state.clear()
             problem.learning_rate.restart()
             problem.began = problem.updates
-        _tell(problem, "on_inner_loop_start", problem.callbacks.on_inner_loop_start)
+        tell(problem, "on_inner_loop_start", problem.callbacks.on_inner_loop_start)
         if problem.name in self._records:
             self._recordings[problem.name] = self._new_recording(problem)
 
@@ -165,7 +176,7 @@ class Executor:
         kept = Kept.of(problem.model.buffers)
         evaluation, gradient = None, Vector()
         try:
-            with _blaming(f"problems.{problem.name}", RuntimeError):
+            with blaming(f"problems.{problem.name}", RuntimeError):
                 evaluation, own, lower = self._evaluated(problem, moment, recording)
                 self._check_field(problem, evaluation)
                 gradient = self._total(problem, own, lower)
@@ -180,11 +191,7 @@ class Executor:
         if recording is not None:
             recording.accumulate(gradient)
             return
-        share = trees.scale(1.0 / problem.spec.gradient_accumulation, gradient)
-        with torch.no_grad():
-            for name, tensor in share.items():
-                param = problem.model.params[name]
-                param.grad = tensor if param.grad is None else param.grad.add_(tensor)
+        accumulate(problem, gradient)
 
     def _evaluated(
         self, problem: Problem, moment: Moment, recording: Recording | None
@@ -193,8 +200,18 @@ class Executor:
         if recording is not None:
             return recording.evaluate(moment)
         live = problem.views({problem.name: problem.model.live()})
-        evaluation = problem.evaluate(live, moment)
-        return evaluation, *self._differentiate(problem, evaluation)
+        wanted = {problem.name: problem.model.params}
+        for name in self._visited(problem.name):
+            if name in problem.others:
+                wanted[name] = problem.others[name].params
+        if problem.scaler is None:
+            evaluation, direct = problem.slopes(live, moment, wanted)
+        else:
+            evaluation = problem.evaluate(live, moment)
+            direct = gradients_by_owner(problem.scaler.scale(evaluation.loss), wanted)
+            scale = 1.0 / problem.scaler.get_scale()
+            direct = {owner: trees.scale(scale, vector) for owner, vector in direct.items()}
+        return evaluation, with_field(direct.pop(problem.name), evaluation), direct
 
     def _check_field(self, problem: Problem, evaluation: Evaluation) -> None:
         check_answers(problem, evaluation, self._visited(problem.name))
@@ -203,23 +220,6 @@ class Executor:
             self._doubted.add(problem.name)
             if is_answering(self._program.plan, problem.name):
                 self.remarks.append(remark)
-
-    def _differentiate(
-        self, problem: Problem, evaluation: Evaluation
-    ) -> tuple[Vector, dict[str, Vector]]:
-        """∂L of the problem itself and of each lower problem that the sweep visits, at once."""
-        loss, scale = evaluation.loss, 1.0
-        if problem.scaler is not None:
-            loss = problem.scaler.scale(loss)
-            scale = 1.0 / problem.scaler.get_scale()
-        wanted = {problem.name: problem.model.params}
-        for name in self._visited(problem.name):
-            if name in problem.others:
-                wanted[name] = problem.others[name].params
-        direct = gradients_by_owner(loss, wanted)
-        if problem.scaler is not None:
-            direct = {owner: trees.scale(scale, vector) for owner, vector in direct.items()}
-        return with_field(direct.pop(problem.name), evaluation), direct
 
     def _total(self, problem: Problem, own: Vector, lower: Mapping[str, Vector]) -> Vector:
         total = own
@@ -267,6 +267,8 @@ class Executor:
         kept: Kept,
     ) -> bool:
         """Whether this pass must not reach a parameter; raises where the run shall stop."""
+        params = problem.model.params
+        gradient = {name: gradient[name] for name in params if name in gradient}
         numbers = Numbers(
             moment.batch,
             evaluation.loss if evaluation is not None else None,
@@ -279,6 +281,8 @@ class Executor:
         if what is None:
             if not numbers.vetted:
                 self._vetted.add(problem.name, moment.batch)
+            if numbers.size is not None and problem.spec.gradient_accumulation == 1:
+                self._sizes[problem.name] = numbers.size
             return False
         kept.restore()
         if self._program.on_nonfinite == "stop":
@@ -291,7 +295,7 @@ class Executor:
 
     def _update(self, problem: Problem) -> None:
         recording = self._recordings.get(problem.name)
-        params = problem.model.params.values()
+        params, size = problem.model.params.values(), self._sizes.pop(problem.name, None)
         applied = problem.name not in self._poisoned
         if not applied:
             self._poisoned.remove(problem.name)
@@ -302,35 +306,17 @@ class Executor:
         else:
             hyperparameters.impose(problem)
             if recording is None:
-                self._apply(problem)
+                size = apply(problem, size)
             else:
-                with _blaming(f"problems.{problem.name}.optimizer"):
-                    self.meters[problem.name].add("gradient_norm", recording.update())
+                with blaming(f"problems.{problem.name}.optimizer"):
+                    size = recording.update(size)
+            self.meters[problem.name].add("gradient_norm", size)
         for param in params:
             param.grad = None
         problem.updates += 1
         if applied:
             problem.learning_rate.step(self.meters[problem.name].latest("loss"))
-        _tell(problem, "after_update", problem.callbacks.after_update)
-
-    def _apply(self, problem: Problem) -> None:
-        _tell(problem, "on_gradient", problem.callbacks.on_gradient)
-        params = {n: p for n, p in problem.model.params.items() if p.grad is not None}
-        if problem.scaler is not None:
-            for param in params.values():
-                assert param.grad is not None
-                param.grad.mul_(problem.scaler.get_scale())
-            problem.scaler.unscale_(problem.optimizer)
-        gradient = {name: p.grad for name, p in params.items() if p.grad is not None}
-        self.meters[problem.name].add("gradient_norm", trees.norm(gradient))
-        for name, tensor in clipped(gradient, problem.spec.gradient_clipping).items():
-            params[name].grad = tensor
-        with _blaming(f"problems.{problem.name}.optimizer"):
-            if problem.scaler is not None:
-                problem.scaler.step(problem.optimizer)
-                problem.scaler.update()
-            else:
-                hyperparameters.step(problem)
+        tell(problem, "after_update", problem.callbacks.after_update)
 
     def _sweep(self, name: str) -> Sweep | None:
         sweep = self._program.plan.sweeps.get(name)
@@ -371,20 +357,3 @@ def _recorded(program: Program, uppers: Collection[str]) -> dict[str, frozenset[
         if program.problems[visit.problem].spec.hypergradient.records != "nothing":
             found[visit.problem] = found.get(visit.problem, frozenset()).union(visit.sends_to)
     return found
-
-
-@contextmanager
-def _blaming(where: str, kind: type[Exception] = Exception) -> Iterator[None]:
-    """What goes wrong inside is told with its place in the graph and in the user's code."""
-    try:
-        yield
-    except MlographError:
-        raise
-    except kind as error:
-        raise UsageError(f"{where}: {blame(error)}") from error
-
-
-def _tell(problem: Problem, name: str, callback: Callable[[Problem], None] | None) -> None:
-    if callback is not None:
-        with torch.no_grad(), _blaming(f"problems.{problem.name}.callbacks.{name}"):
-            callback(problem)

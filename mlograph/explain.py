@@ -16,6 +16,7 @@ from mlograph.plan import (
     Plan,
     Repeat,
     Sweep,
+    Tasks,
     Visit,
     fold,
 )
@@ -43,6 +44,7 @@ def explain(graph: ProblemGraph, plan: Plan) -> str:
             *_instructions("prologue", plan.prologue),
             *_instructions("period", plan.period),
             *_tasks(plan),
+            *_compiled(graph, plan),
             *_evaluations(graph, plan),
         ],
         *([*_sweep(graph, plan, sweep)] for sweep in plan.sweeps.values() if sweep.visits),
@@ -168,11 +170,40 @@ def _tasks(plan: Plan) -> Iterator[str]:
         if isinstance(one, OneByOne):
             texts.append(f"loops below {one.upper} one by one: {one.reason}")
             continue
+        if one.processes:
+            texts.append(f"{one.count} loops of {one.lower} in {_processes(one)}")
+            continue
         size = max(one.chunks)
         number = "all" if size == one.count else f"at most {size}"
         when = "" if one.always else ", or one by one where that is faster: a run measures both"
         texts.append(f"{one.count} loops of {one.lower}, {number} at once{when}")
     yield from _paragraph("tasks", texts)
+
+
+def _processes(window: Tasks) -> str:
+    if window.workers is None:
+        return "worker processes, one for each processor core"
+    number = min(window.workers, window.count)
+    return f"{number} worker process{'es' if number > 1 else ''}"
+
+
+def _compiled(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    """What torch.compile is given, if it is."""
+    how = graph.spec.engine.execution.compile
+    if how == "off":
+        return
+    methods = {n: s.hypergradient for n, s in graph.problems.items() if is_answering(plan, n)}
+    recorded = [name for name, method in methods.items() if method.records != "nothing"]
+    texts = [
+        f"gradients of {_listed([name for name in graph.problems if name not in recorded])}",
+        f"Hessian products of {_listed([n for n, m in methods.items() if m.compilable])}",
+    ]
+    when = "" if how == "on" else ", where the rest of a run saves more than compiling takes"
+    texts = [text + when for text in texts if not text.endswith(" of ")]
+    texts += [f"not the loops of {name}, which {methods[name].method} records" for name in recorded]
+    if any(isinstance(one, Tasks) for one in plan.tasks):
+        texts.append("not what runs at once")
+    yield from _paragraph("compiled", texts)
 
 
 def _laid_out(body: Iterable[Folded], width: int) -> Iterator[str]:

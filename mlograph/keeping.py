@@ -12,6 +12,7 @@ from typing import final
 from mlograph.checkpoints import EXIT_CODES, Signals, Store
 from mlograph.errors import Interruption
 from mlograph.language.spec import CheckpointSpec
+from mlograph.profiling import Aside, Observer, aside
 from mlograph.snapshot import Snapshot
 
 
@@ -42,12 +43,20 @@ class Keeper:
         folder: for checkpoints; it exists.
         spec: when.
         signals: whether the run shall end.
+        observer: is there when it is saved.
     """
 
-    def __init__(self, folder: Path, spec: CheckpointSpec, signals: Signals) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: CheckpointSpec,
+        signals: Signals,
+        observer: Observer | None = None,
+    ) -> None:
         self.store = Store(folder, spec.keep)
         self._spec = spec
         self._signals = signals
+        self._observer = observer
         self._saved_at = time.monotonic()
 
     def keep(self, moment: Moment, take: Callable[[], Snapshot]) -> tuple[str, ...]:
@@ -67,16 +76,19 @@ class Keeper:
         lost: tuple[str, ...] = ()
         asked = self._signals.asked is not None
         if self._is_due(moment) or asked or moment.best:
-            snapshot = take()
-            lost = snapshot.lost
-            if moment.best:
-                self.store.save_best(snapshot.state)
-            if self._is_due(moment) or asked:
-                self.store.save(snapshot.state, moment.step, moment.executed)
-                self._saved_at = time.monotonic()
+            with aside(self._observer, Aside.CHECKPOINT):
+                lost = self._save(moment, take(), due=self._is_due(moment) or asked)
         if not moment.ended:
             self.leave_if_asked(f"after {moment.step} updates")
         return lost
+
+    def _save(self, moment: Moment, snapshot: Snapshot, *, due: bool) -> tuple[str, ...]:
+        if moment.best:
+            self.store.save_best(snapshot.state)
+        if due:
+            self.store.save(snapshot.state, moment.step, moment.executed)
+            self._saved_at = time.monotonic()
+        return snapshot.lost
 
     def leave_if_asked(self, where: str) -> None:
         """End the run if a signal came.

@@ -55,6 +55,21 @@ class Meter:
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
         self._latest, self._events = dict(state["latest"]), dict(state["events"])
 
+    def drain(self) -> dict[str, Any]:
+        """All that was measured since the last flush, which is forgotten as after a flush."""
+        taken = self.state_dict()
+        self._sums, self._counts, self._events = {}, {}, {}
+        return taken
+
+    def absorb(self, taken: Mapping[str, Any]) -> None:
+        """Take over what another one gave by `drain`, as if it had been measured here."""
+        for name, total in taken["sums"].items():
+            self._sums[name] = self._sums.get(name, 0.0) + total
+            self._counts[name] = self._counts.get(name, 0) + taken["counts"][name]
+        self._latest.update(taken["latest"])
+        for name, number in taken["events"].items():
+            self._events[name] = self._events.get(name, 0) + number
+
     def flush(self) -> dict[str, float]:
         """The means, and the numbers of events, since the last flush."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}

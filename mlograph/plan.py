@@ -70,6 +70,8 @@ class Tasks:
         body: what is done for one of them, from its batches to `Backward(upper)`.
         always: they are run at once; otherwise as is faster.
         chunk: at most so many at once.
+        processes: they are spread over worker processes; otherwise they are run at once.
+        workers: how many processes; by default one for each processor core.
     """
 
     upper: str
@@ -78,6 +80,8 @@ class Tasks:
     body: tuple[Instruction, ...]
     always: bool = False
     chunk: int | None = None
+    processes: bool = False
+    workers: int | None = None
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
@@ -224,19 +228,26 @@ def fold(instructions: Sequence[Instruction]) -> tuple[Folded, ...]:
     Short blocks are folded first, so inner loops end up inside outer ones.
     """
     tokens: list[Folded] = list(instructions)
-    width = 1
+    ids, width = _numbered(tokens), 1
     # The longer the list, the shorter the blocks that are looked for: the work is bounded.
     while width <= min(len(tokens) // 2, max(_WORK // max(len(tokens), 1), 16)):
-        folded = list(_fold_blocks(tokens, width))
+        if max(ids) == len(ids) - 1:
+            break  # Nothing is there twice.
+        folded = list(_fold_blocks(tokens, ids, width))
         # A fold makes new neighbours equal at smaller widths only if it shortened the list.
-        width = 1 if len(folded) < len(tokens) and width > 1 else width + 1
-        tokens = folded
+        shorter = len(folded) < len(tokens)
+        width = 1 if shorter and width > 1 else width + 1
+        tokens, ids = folded, _numbered(folded) if shorter else ids
     return tuple(tokens)
 
 
-def _fold_blocks(tokens: list[Folded], width: int) -> Iterator[Folded]:
+def _numbered(tokens: Sequence[Folded]) -> list[int]:
+    """The same number for the same token, from 0 on."""
     numbers: dict[Folded, int] = {}
-    ids = [numbers.setdefault(token, len(numbers)) for token in tokens]
+    return [numbers.setdefault(token, len(numbers)) for token in tokens]
+
+
+def _fold_blocks(tokens: list[Folded], ids: list[int], width: int) -> Iterator[Folded]:
     at = 0
     while at < len(ids):
         block, end = ids[at : at + width], at + width

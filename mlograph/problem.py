@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import reduce
-from typing import Any, TypeVar, final
+from functools import partial, reduce
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
@@ -14,18 +14,18 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from mlograph import trees
-from mlograph.batches import Feed, moved
+from mlograph.batches import Feed, Placed
 from mlograph.blame import blame
 from mlograph.errors import MlographError, UsageError
 from mlograph.language.spec import ProblemSpec
 from mlograph.model import Model
 from mlograph.randomness import RandomState
+from mlograph.residual import Residual
 from mlograph.returned import Returned, read
 from mlograph.schedulers import LearningRate
 from mlograph.trees import Vector
 from mlograph.views import View
 
-_Key = TypeVar("_Key")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -93,6 +93,25 @@ class Callbacks:
     after_update: Callable[[Problem], None] | None = None
 
 
+class Shortcut(Protocol):
+    """Derivatives of a problem's loss in less time; the numbers are those of doing it `plainly`."""
+
+    def slopes(
+        self,
+        plainly: Callable[[], tuple[Evaluation, dict[str, Vector]]],
+        views: Mapping[str, View],
+        moment: Moment,
+        wanted: Mapping[str, Mapping[str, Tensor]],
+        terms: Sequence[Term] | None,
+    ) -> tuple[Evaluation, dict[str, Vector]]:
+        """See `Problem.slopes`."""
+        ...
+
+    def residual(self, plainly: Callable[[], Residual], moment: Moment) -> Residual:
+        """See `Problem.residual`."""
+        ...
+
+
 @final
 @dataclass(eq=False)
 class Problem:
@@ -114,6 +133,7 @@ class Problem:
         updates: how many updates have been made.
         began: how many had been made when the present loop started anew (`start_from`).
         moment: what the loss was last evaluated on in a step of its own.
+        shortcut: takes derivatives of the loss, if there is one.
     """
 
     name: str
@@ -131,15 +151,17 @@ class Problem:
     updates: int = 0
     began: int = 0
     moment: Moment | None = None
+    shortcut: Shortcut | None = None
+    _placed: Placed | None = field(default=None, init=False, repr=False)
 
     def next_moment(self) -> Moment:
         """Draw the next batch and note the random state: the moment of the next own step."""
         dtype = torch.float64 if self.spec.precision == "float64" else None
-        batch = moved(self.feed.next(), self.device, dtype)
+        self._placed = Placed.of(self.feed.next(), self.device, dtype, self._placed)
         random = RandomState.capture(self.device)
         if self.moment is not None:
             random = random.since(self.moment.random)
-        self.moment = Moment(batch, self.updates, random)
+        self.moment = Moment(self._placed.batch, self.updates, random)
         return self.moment
 
     def views(self, replaced: Mapping[str, View] | None = None) -> dict[str, View]:
@@ -163,7 +185,7 @@ class Problem:
         """
         with self._autocast():
             found = [self._call(t, views, moment) for t in (self.terms if terms is None else terms)]
-        assert found, "a loss has at least one term"
+        assert len(found) > 0, "a loss has at least one term"
         loss = found[0].loss
         for one in found[1:]:
             loss = loss + one.loss
@@ -176,11 +198,40 @@ class Problem:
         wanted = frozenset(names)
         return tuple(term for term in self.terms if term.reads & wanted)
 
+    def slopes(
+        self,
+        views: Mapping[str, View],
+        moment: Moment,
+        wanted: Mapping[str, Mapping[str, Tensor]],
+        terms: Sequence[Term] | None = None,
+    ) -> tuple[Evaluation, dict[str, Vector]]:
+        """The loss, and ∂L/∂wanted by problem, which nothing differentiates again.
+
+        Args:
+            views: what the loss sees.
+            moment: what it is evaluated on.
+            wanted: parameters as the views hold them, by problem and name. Those that the loss does
+                not depend on are left out of the result.
+            terms: all by default.
+        """
+
+        def plainly() -> tuple[Evaluation, dict[str, Vector]]:
+            evaluation = self.evaluate(views, moment, terms)
+            return evaluation, gradients_by_owner(evaluation.loss, wanted)
+
+        if self.shortcut is None:
+            return plainly()
+        return self.shortcut.slopes(plainly, views, moment, wanted, terms)
+
     def residual(self, moment: Moment) -> Residual:
         """Φ, which is ∂L/∂θ or a field, at the present parameters, recorded to be differentiated.
 
         The loss is evaluated once, with the random numbers of `moment` and copied buffers.
         """
+        plainly = partial(self._recorded, moment)
+        return plainly() if self.shortcut is None else self.shortcut.residual(plainly, moment)
+
+    def _recorded(self, moment: Moment) -> Residual:
         with moment.random.replayed(self.device):
             evaluation = self.evaluate(self.views(), moment)
         gradient = own_gradient(evaluation, self.model.params, create_graph=True)
@@ -206,108 +257,6 @@ class Problem:
         except Exception as error:
             raise UsageError(f"{place}: {blame(error)}") from error
         return read(value, place, self.model.params)
-
-
-@dataclass(frozen=True)
-class Residual:
-    """The left side of a problem's condition Φ(θ, u) = 0 with its graph.
-
-    Attributes:
-        value: Φ = dL/dθ, or a field; parameters that the loss never touches are left out.
-        params: θ, the same names.
-        reads: parameters of the other problems that the loss reads, by problem.
-    """
-
-    value: Vector
-    params: Vector
-    reads: Mapping[str, Vector]
-
-    def vjp(self, vector: Vector) -> Vector:
-        """(∂Φ/∂θ)ᵀ · vector, from the recorded graph: a Hessian product where Φ is a gradient."""
-        return filled(self._pull(vector, self.params), self.params)
-
-    def jvp(self, vector: Vector) -> Vector:
-        """(∂Φ/∂θ) · vector: the derivative of w ↦ (∂Φ/∂θ)ᵀ w, which is linear in w."""
-        outputs = {name: g for name, g in self.value.items() if g.requires_grad}
-        if not outputs:
-            return trees.zeros_like(self.params)
-        with torch.enable_grad():
-            w = {name: torch.zeros_like(g, requires_grad=True) for name, g in outputs.items()}
-            rows = torch.autograd.grad(
-                list(outputs.values()),
-                list(self.params.values()),
-                list(w.values()),
-                create_graph=True,
-                allow_unused=True,
-            )
-            # A row without a graph is zero for every w.
-            pairs = [
-                (row, vector[name])
-                for name, row in zip(self.params, rows, strict=True)
-                if row is not None and row.requires_grad
-            ]
-            if not pairs:
-                return trees.zeros_like(self.params)
-            product = torch.stack([(row * x).sum() for row, x in pairs]).sum()
-            found = torch.autograd.grad(
-                product, list(w.values()), retain_graph=True, allow_unused=True
-            )
-        pushed = {name: x for name, x in zip(w, found, strict=True) if x is not None}
-        return filled(pushed, self.params)
-
-    def cross(self, vector: Vector, targets: Iterable[str]) -> dict[str, Vector]:
-        """(∂Φ/∂target)ᵀ · vector by target; without the parameters that Φ does not depend on.
-
-        One backward pass, through those terms of the loss alone that read a target.
-        """
-        flat = {(t, name): x for t in targets for name, x in self.reads[t].items()}
-        found: dict[str, Vector] = {target: {} for target in targets}
-        for (target, name), x in self._pull(vector, flat).items():
-            found[target][name] = x
-        return found
-
-    def reaches(self, target: str, names: Iterable[str]) -> bool:
-        """Whether moving `target` can move one of the parameters `names`, whatever the numbers are.
-
-        It can if Φ of one of them depends on it, or Φ of another on which theirs depends, and so
-        on: J⁻ᵀ connects what J connects.
-        """
-        seen, new = set[str](), set(names) & self.value.keys()
-        while new:
-            seen |= new
-            new = depends_on({name: self.value[name] for name in new}, self.params) - seen
-        return bool(depends_on({name: self.value[name] for name in seen}, self.reads[target]))
-
-    def _pull(self, vector: Vector, wrt: Mapping[_Key, Tensor]) -> dict[_Key, Tensor]:
-        outputs = {name: g for name, g in self.value.items() if g.requires_grad}
-        if not outputs:
-            return {}
-        found = torch.autograd.grad(
-            list(outputs.values()),
-            list(wrt.values()),
-            [vector[name] for name in outputs],
-            retain_graph=True,
-            allow_unused=True,
-        )
-        return {name: x for name, x in zip(wrt, found, strict=True) if x is not None}
-
-
-def depends_on(values: Vector, params: Vector) -> set[str]:
-    """The names of `params` by which the derivative of `values` is not zero for its form alone.
-
-    The product of w with a derivative is linear in w; where it is zero for every w, as it is for
-    numbers that were rounded or compared, it has no graph that leads to w.
-    """
-    outputs = {name: x for name, x in values.items() if x.requires_grad}
-    if not outputs:
-        return set()
-    with torch.enable_grad():
-        w = [torch.zeros_like(x, requires_grad=True) for x in outputs.values()]
-        found = torch.autograd.grad(
-            [*outputs.values()], [*params.values()], w, create_graph=True, allow_unused=True
-        )
-    pairs = zip(params, found, strict=True)
-    return {name for name, x in pairs if x is not None and x.requires_grad}
 
 
 def own_gradient(
@@ -371,17 +320,12 @@ def gradients_by_owner(
     return by_owner
 
 
-def filled(vector: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> Vector:
-    """`vector` with zeros for the names of `like` that it lacks."""
-    return {
-        name: vector[name] if name in vector else torch.zeros_like(tensor)
-        for name, tensor in like.items()
-    }
+def clipped(gradient: Vector, largest: float | None, size: Tensor | None = None) -> Vector:
+    """gradient · min(1, largest / ‖gradient‖), as clip_grad_norm_ has it; differentiable.
 
-
-def clipped(gradient: Vector, largest: float | None) -> Vector:
-    """gradient · min(1, largest / ‖gradient‖), as clip_grad_norm_ has it; differentiable."""
+    `size` is ‖gradient‖ where it is known already.
+    """
     if largest is None or not gradient:
         return gradient
-    factor = (largest / (trees.norm(gradient) + 1e-6)).clamp(max=1.0)
+    factor = (largest / ((trees.norm(gradient) if size is None else size) + 1e-6)).clamp(max=1.0)
     return {name: tensor * factor for name, tensor in gradient.items()}

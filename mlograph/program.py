@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import torch
 
 from mlograph.batches import SharedEnv
+from mlograph.compiling import Compiling
+from mlograph.components import Imports
 from mlograph.hypergradients import HypergradientMethod
 from mlograph.plan import Plan
 from mlograph.problem import Problem
@@ -23,6 +27,8 @@ class Program:
         env: the shared Env, if the graph has one.
         on_nonfinite: `stop` raises, `skip` drops the update.
         seed: of the run, for random numbers that are drawn apart from the global generators.
+        compiling: what of it is compiled.
+        imports: where its components come from.
     """
 
     plan: Plan
@@ -32,3 +38,10 @@ class Program:
     env: SharedEnv | None
     on_nonfinite: str
     seed: int = 0
+    compiling: Compiling = field(default_factory=Compiling)
+    imports: Imports = field(default_factory=Imports)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.problems[self.plan.counted].device

@@ -51,7 +51,7 @@ def read(value: object, place: str, params: Mapping[str, Tensor]) -> Returned:
 def _scalar(value: object, place: str) -> Tensor:
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise UsageError(f"{place}: expected a scalar tensor, got {_described(value)}")
-    return value.reshape(())
+    return value.reshape(()) if value.dim() else value
 
 
 def _metric(name: str, value: object, place: str) -> Tensor:
@@ -61,7 +61,7 @@ def _metric(name: str, value: object, place: str) -> Tensor:
         raise UsageError(
             f"{place}: expected a number for the metric '{name}', got {_described(value)}"
         )
-    return value.detach().reshape(())
+    return value.detach().reshape(()) if value.dim() else value.detach()
 
 
 def _field(value: object, place: str, params: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,25 +12,30 @@ import torch
 from mlograph.bind import bind
 from mlograph.checkpoints import Signals, differences, facts
 from mlograph.components import Imports, build
-from mlograph.errors import Fault, GraphError, StorageError
+from mlograph.errors import Fault, GraphError, StorageError, UsageError
 from mlograph.errors import Path as SpecPath
 from mlograph.graph import ProblemGraph
 from mlograph.keeping import Keeper
 from mlograph.language.spec import Component, EngineSpec
-from mlograph.loggers import LOGGERS, Csv, Jsonl
+from mlograph.loggers import named
 from mlograph.loggers.confined import confined
-from mlograph.loggers.protocol import Logger
-from mlograph.plan import OneByOne, Plan
+from mlograph.loggers.protocol import Logger, PlacedLogger
+from mlograph.painters import Painter
+from mlograph.pictures import Picture
+from mlograph.plan import OneByOne, Plan, Tasks
+from mlograph.portraits import portraits
+from mlograph.profiling import Watch
 from mlograph.program import Program
 from mlograph.randomness import seed_everything
 from mlograph.result import RunResult
 from mlograph.snapshot import placed_on
 from mlograph.training import Training
+from mlograph.trial import Trial
 from mlograph.validation import Validator
 from mlograph.wording import approximations
 
 
-def run(
+def run(  # noqa: PLR0913  (what a caller may ask for)
     graph: ProblemGraph,
     plan: Plan,
     imports: Imports,
@@ -38,6 +44,7 @@ def run(
     again: Callable[[str], None] | None = None,
     *,
     ends_process: bool = False,
+    watch: Watch | None = None,
 ) -> RunResult:
     """Build a graph and execute its plan.
 
@@ -50,6 +57,7 @@ def run(
         again: go on from the newest state in that folder, which is whole; called with what is not
             as it was. Where none was ever saved, the run begins anew.
         ends_process: a second Ctrl-C ends the process, not only the run.
+        watch: what shall be told or measured of each instruction.
 
     Raises:
         Interruption: a signal came; the state was saved.
@@ -65,7 +73,7 @@ def run(
         if engine.threads is not None:
             torch.set_num_threads(engine.threads)
         seed_everything(engine.seed)
-        program, validator, own = _built(
+        program, validator, own, painters = _built(
             graph, plan, imports, checkpoint.parent if checkpoint else None
         )
         for logger in own:
@@ -75,8 +83,10 @@ def run(
             *_ignored(engine, plan),
         )
         signals = Signals(ends_process=ends_process)
-        keeper = Keeper(checkpoint, engine.checkpoint, signals) if checkpoint else None
-        training = Training(program, engine, validator, (*loggers, *own), notes, keeper)
+        observer = watch.observer(program.device) if watch is not None else None
+        keeper = Keeper(checkpoint, engine.checkpoint, signals, observer) if checkpoint else None
+        training = Training(program, engine, validator, (*loggers, *own), notes, keeper, observer)
+        stack.callback(training.executor.close)
         if keeper is not None:
             keeper.store.clean()
             if again is not None:
@@ -84,6 +94,7 @@ def run(
             if engine.checkpoint.on_signal:
                 stack.enter_context(signals.caught())
         ended = training.train()
+        drawn = _pictures(graph, training, painters)
     return RunResult(
         name=graph.spec.name,
         steps=training.steps,
@@ -91,7 +102,29 @@ def run(
         ended=ended,
         records=tuple(training.records),
         modules={name: problem.model.module for name, problem in program.problems.items()},
+        profile=watch.profile if watch is not None else None,
+        pictures=drawn,
     )
+
+
+def _pictures(
+    graph: ProblemGraph, training: Training, painters: Sequence[Painter]
+) -> tuple[Picture, ...]:
+    """What can be drawn of what was learned; a run that came to its end does not fail by it."""
+    program = training.program
+    modules = {name: problem.model.module for name, problem in program.problems.items()}
+    sources = {edge.source for edge in graph.spec.edges if edge.kind == "u2l"}
+    found: list[Picture] = []
+    trial = Trial(program, training.executor, program.plan.counted, final=True)
+    uppers = [name for name in program.problems if name in sources]
+    ways: list[Callable[[], Sequence[Picture]]] = [partial(portraits, modules, uppers)]
+    ways += [partial(one.paint, trial) for one in painters]
+    for draw in ways:
+        try:
+            found += draw()
+        except Exception as error:
+            training.tell(f"what was learned cannot be drawn: {type(error).__name__}: {error}")
+    return tuple(found)
 
 
 def _go_on(training: Training, keeper: Keeper, tell: Callable[[str], None]) -> None:
@@ -123,7 +156,7 @@ def _go_on(training: Training, keeper: Keeper, tell: Callable[[str], None]) -> N
 
 def _built(
     graph: ProblemGraph, plan: Plan, imports: Imports, folder: Path | None = None
-) -> tuple[Program, Validator | None, tuple[Logger, ...]]:
+) -> tuple[Program, Validator | None, tuple[Logger, ...], tuple[Painter, ...]]:
     """Everything that a graph names; all that is wrong with it is raised at once."""
     engine = graph.spec.engine
     faults: list[Fault] = []
@@ -137,6 +170,12 @@ def _built(
         validator = _validator(engine, imports)
     except GraphError as error:
         faults.extend(error.faults)
+    painters: list[Painter] = []
+    for index, component in enumerate(engine.pictures):
+        try:
+            painters.append(_painter(component, imports, ("engine", "pictures", index)))
+        except GraphError as error:
+            faults.extend(error.faults)
     # Last, since these may open files.
     for index, component in enumerate(engine.loggers if not faults else ()):
         path: SpecPath = ("engine", "loggers")
@@ -149,31 +188,46 @@ def _built(
         for logger in loggers:
             logger.close()
         raise GraphError(faults)
-    return program, validator, tuple(loggers)
+    return program, validator, tuple(loggers), tuple(painters)
+
+
+def _painter(component: Component, imports: Imports, path: SpecPath) -> Painter:
+    made = build(component, imports, path)
+    if not isinstance(made, Painter):
+        kind = type(made).__name__
+        message = f"expected something like mlograph.painters.SampleWeights, got a {kind}"
+        raise GraphError([Fault(path, message)])
+    return made
 
 
 def _logger(component: Component, imports: Imports, path: SpecPath, folder: Path) -> Logger:
     """A sink; what a graph file names is written in `folder`, where Python may write anywhere."""
-    named = LOGGERS.get(component.target) if isinstance(component.target, str) else None
-    made = build(
-        component if named is None else Component.of(named, **component.args), imports, path
-    )
+    target = component.target
+    if isinstance(target, str) and "." not in target:
+        try:
+            component = Component.of(named(target), **component.args)
+        except UsageError as error:
+            raise GraphError([Fault(path, str(error))]) from error
+    made = build(component, imports, path)
     if not isinstance(made, Logger):
         raise GraphError([Fault(path, f"expected a logger, got a {type(made).__name__}")])
-    if imports.folder is None or not isinstance(made, Jsonl | Csv):
+    if imports.folder is None or not isinstance(made, PlacedLogger):
         return made
-    file = component.args.get("path", made.default)
-    return type(made)(confined(file, folder, (*path, "path")))
+    return made.placed(confined(made.path, folder, (*path, "path")))
 
 
 def _ignored(engine: EngineSpec, plan: Plan) -> Iterator[str]:
     """What was asked for and cannot be had."""
-    if engine.execution.tasks == "vectorized":
+    if engine.execution.tasks in {"vectorized", "processes"}:
         refused = [one for one in plan.tasks if isinstance(one, OneByOne)]
         for one in refused:
             yield f"tasks: loops below '{one.upper}' run one by one: {one.reason}"
         if not plan.tasks:
             yield "tasks: there are no inner loops that start anew, so none are run at once"
+    if engine.execution.compile != "off" and any(
+        isinstance(one, Tasks) and one.processes for one in plan.tasks
+    ):
+        yield "compile: worker processes compile nothing"
 
 
 def _validator(engine: EngineSpec, imports: Imports) -> Validator | None:

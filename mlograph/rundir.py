@@ -97,8 +97,16 @@ def opened(path: Path) -> RunDirectory:
         UsageError: it is none.
     """
     if not (path / "checkpoints").is_dir():
-        raise UsageError(f"{path}: is no run directory: there are no checkpoints in it")
+        hint = _run_below(path)
+        raise UsageError(f"{path}: is no run directory: there are no checkpoints in it{hint}")
     return RunDirectory(path)
+
+
+def _run_below(path: Path) -> str:
+    """The newest run in a folder of runs, as a hint; empty where there is none."""
+    found = [folder.parent for folder in path.glob("*/checkpoints") if folder.is_dir()]
+    # Folders are named by the time when their runs began.
+    return f" (did you mean '{max(found)}'?)" if found else ""
 
 
 def create(output: Path, name: str, now: datetime | None = None) -> RunDirectory:
@@ -126,6 +134,19 @@ def create(output: Path, name: str, now: datetime | None = None) -> RunDirectory
         else:
             return RunDirectory(path)
     raise AssertionError("numbers do not run out")
+
+
+def at(path: Path) -> RunDirectory:
+    """A new folder of this very name.
+
+    Raises:
+        StorageError: the folder cannot be made, or is there already.
+    """
+    try:
+        (path / "checkpoints").mkdir(parents=True)
+    except OSError as error:
+        raise _failure(path, error) from error
+    return RunDirectory(path)
 
 
 def _failure(path: Path, error: OSError) -> StorageError:

@@ -209,6 +209,8 @@ class _Layout:
         while waiting:
             problem = waiting[-1]
             hungry = self._hungry_upper(problem, waiting)
+            if hungry is None and problem not in opened and self._asks_env(problem):
+                hungry = self._hungry_below(problem, waiting)
             if hungry is not None:
                 waiting.append(hungry)
                 continue
@@ -231,6 +233,19 @@ class _Layout:
                 return upper
         return None
 
+    def _hungry_below(self, problem: str, waiting: list[str]) -> str | None:
+        """An upper that still has to judge, on the batches of now, what `problem` needs anew."""
+        seen, below = {problem}, [problem]
+        while below:
+            for lower in self._lowers[below.pop()]:
+                hungry = self._hungry_upper(lower, [*waiting, problem])
+                if hungry is not None:
+                    return hungry
+                if lower not in seen:
+                    seen.add(lower)
+                    below.append(lower)
+        return None
+
     def _missing_lower(self, problem: str) -> str | None:
         """A lower problem whose inner loop for `problem` is not complete yet."""
         for lower in self._lowers[problem]:
@@ -240,23 +255,31 @@ class _Layout:
 
     def _open(self, problem: str) -> Iterator[Instruction]:
         """What comes before the first pass of a loop, and before the loops below it."""
-        spec = self._graph.problems[problem]
-        made = self._passes_made[problem]
-        loop = spec.unroll_steps * spec.gradient_accumulation if self._uppers[problem] else 1
-        begins = made % loop == 0
-        env = self._graph.spec.env
-        moves = begins or (env is not None and env.step_every == "step")
-        if env is not None and moves and self._graph.reads_env(problem):
-            yield from self._use_env(problem)
-        if begins and self._uppers[problem]:
+        if self._uses_env(problem):
+            if self._asks_env(problem):
+                self._env_used_by = set()
+                yield EnvStep()
+            assert self._env_used_by is not None
+            self._env_used_by.add(problem)
+        if self._begins(problem) and self._uppers[problem]:
             yield Start(problem)
 
-    def _use_env(self, problem: str) -> Iterator[Instruction]:
+    def _begins(self, problem: str) -> bool:
+        spec = self._graph.problems[problem]
+        loop = spec.unroll_steps * spec.gradient_accumulation if self._uppers[problem] else 1
+        return self._passes_made[problem] % loop == 0
+
+    def _uses_env(self, problem: str) -> bool:
+        """Whether the next pass wants batches that the pass before it has not had."""
+        env = self._graph.spec.env
+        if env is None or not self._graph.reads_env(problem):
+            return False
+        return env.step_every == "step" or self._begins(problem)
+
+    def _asks_env(self, problem: str) -> bool:
         """A reader that has used the current batches already asks for the next ones."""
-        if self._env_used_by is None or problem in self._env_used_by:
-            self._env_used_by = set()
-            yield EnvStep()
-        self._env_used_by.add(problem)
+        used = self._env_used_by
+        return self._uses_env(problem) and (used is None or problem in used)
 
     def _fire(self, problem: str) -> Iterator[Instruction]:
         for lower in self._lowers[problem]:

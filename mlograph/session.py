@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from mlograph import diagrams, environment, revision, rundir
+from mlograph import diagrams, environment, pictures, revision, rundir
 from mlograph.components import Imports
 from mlograph.declaration import Declaration
 from mlograph.errors import GraphError, MlographError
@@ -19,7 +20,9 @@ from mlograph.loggers.jsonl import Jsonl
 from mlograph.loggers.memory import Memory
 from mlograph.loggers.protocol import Logger
 from mlograph.plan import Plan
-from mlograph.report import Report, page
+from mlograph.profiling import Profile
+from mlograph.report import Report, page, read
+from mlograph.report import dumped as dumped_report
 from mlograph.result import RunResult
 from mlograph.rundir import RunDirectory
 
@@ -45,9 +48,15 @@ class Runner(Protocol):
 
 
 def run_in_directory(
-    declaration: Declaration, output: Path, loggers: Sequence[Logger], runner: Runner
+    declaration: Declaration,
+    output: Path,
+    loggers: Sequence[Logger],
+    runner: Runner,
+    *,
+    exact: bool = False,
+    profile: Profile | None = None,
 ) -> RunResult:
-    """Runs a graph in a run directory of its own, `output/NAME/TIME`.
+    """Runs a graph in a run directory of its own, `output/NAME/TIME`; `exact`: in `output` itself.
 
     A run that fails after it began leaves its directory behind, with a report that says why; one
     that never began leaves nothing.
@@ -55,12 +64,12 @@ def run_in_directory(
     Raises:
         UsageError: the directory cannot be written.
     """
-    directory = rundir.create(output, declaration.spec.name)
+    directory = rundir.at(output) if exact else rundir.create(output, declaration.spec.name)
     memory = Memory()
     try:
         draft = _draft(declaration)
         _write_inputs(directory, declaration, draft)
-        with _reporting(declaration, directory, draft, memory):
+        with _reporting(declaration, directory, draft, memory), _profiling(directory, profile):
             result = runner(
                 declaration.structure,
                 declaration.plan,
@@ -72,6 +81,8 @@ def run_in_directory(
         if memory.total is None:
             directory.discard()
         raise
+    if result.pictures:
+        directory.write("learned.json", pictures.dumped(result.pictures))
     _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
     return replace(result, directory=directory.path)
 
@@ -82,14 +93,18 @@ def resume_in_directory(
     loggers: Sequence[Logger],
     runner: Runner,
     tell: Callable[[str], None],
+    profile: Profile | None = None,
 ) -> RunResult:
     """Goes on with a run in its directory, as if it had never been interrupted.
 
     Raises:
         StorageError: its state cannot be read.
     """
-    memory, draft = Memory(), _draft(declaration)
-    with _reporting(declaration, directory, draft, memory):
+    memory = Memory()
+    # What repeats the run is the command that began it.
+    command = read(directory.path).report.command or declaration.command
+    draft = replace(_draft(declaration), command=command)
+    with _reporting(declaration, directory, draft, memory), _profiling(directory, profile):
         result = runner(
             declaration.structure,
             declaration.plan,
@@ -98,6 +113,8 @@ def resume_in_directory(
             directory.checkpoints,
             tell,
         )
+    if result.pictures:
+        directory.write("learned.json", pictures.dumped(result.pictures))
     _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
     return replace(result, directory=directory.path)
 
@@ -120,9 +137,22 @@ def _reporting(
         raise
 
 
+@contextlib.contextmanager
+def _profiling(directory: RunDirectory, profile: Profile | None) -> Iterator[None]:
+    """What was measured until a run ended is kept, however it ended."""
+    try:
+        yield
+    finally:
+        if profile is not None and profile.seconds:
+            # What ended the run is what its reader must see.
+            with contextlib.suppress(MlographError):
+                directory.write("profile.json", json.dumps(profile.as_dict(), indent=2))
+
+
 def _draft(declaration: Declaration) -> Report:
     """The report as far as it is known before the run."""
     spec = declaration.spec
+    uppers = {edge.source for edge in spec.edges if edge.kind == "u2l"}
     return Report(
         name=spec.name,
         description=declaration.hidden(spec.description),
@@ -131,11 +161,14 @@ def _draft(declaration: Declaration) -> Report:
         plan=declaration.hidden(explain(_shown(declaration), declaration.plan)),
         problems=tuple(spec.problems),
         environment=environment.describe(spec.engine.device),
+        uppers=tuple(name for name in spec.problems if name in uppers),
+        total=declaration.plan.steps,
     )
 
 
 def _write_inputs(directory: RunDirectory, declaration: Declaration, draft: Report) -> None:
     command = f"command   {declaration.command}\n" if declaration.command else ""
+    directory.write("run.json", dumped_report(draft))
     directory.write("resolved.yaml", _resolved(declaration))
     directory.write("overrides.txt", "".join(f"{line}\n" for line in declaration.overrides))
     directory.write("environment.txt", command + draft.environment)
@@ -181,16 +214,17 @@ def _write_report(
     *,
     finished: bool,
 ) -> None:
-    report = replace(
+    """The page is made of what the directory holds, as `mlograph report` makes it again."""
+    facts = replace(
         draft,
         ended=ended,
         finished=finished,
         steps=memory.step,
-        total=memory.total or 0,
+        total=memory.total or draft.total,
         seconds=seconds,
-        records=memory.records,
     )
-    directory.write("report.html", page(report))
+    directory.write("run.json", dumped_report(facts))
+    directory.write("report.html", page(read(directory.path).report))
 
 
 def _words(error: BaseException) -> str:

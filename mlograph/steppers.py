@@ -14,6 +14,7 @@ from mlograph.errors import Fault, GraphError, did_you_mean, dotted
 from mlograph.errors import Path as SpecPath
 from mlograph.language.spec import Component, Live
 from mlograph.model import Model
+from mlograph.optimizers import step_at_once
 from mlograph.schedulers import Constant, LearningRate, Scheduled
 
 
@@ -41,6 +42,8 @@ def bind_optimizer(
         message = f"{kind} wants to evaluate the loss by itself (a closure)"
         raise GraphError([Fault(path, message)])
     _check_ownership(optimizer, model, path)
+    if isinstance(component, Component):
+        step_at_once(optimizer)
     return optimizer
 
 

@@ -7,8 +7,9 @@ partial curvature it is on ∂L_p/∂θ_p alone, which depends on what L_p reads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 
 from mlograph.errors import Fault, GraphError
@@ -90,14 +91,13 @@ class _Sweeps:
         self._answers: dict[str, frozenset[str]] = {}
         self._total: dict[str, bool] = {}
         self._known: dict[str, frozenset[str]] = {}
+        self._ways = {name: _Ways(name, graph, self._work) for name in graph.order}
         if not can_be_total:
             for name in graph.order:
                 self._learn(name, ())
             return
         for name in graph.order:
-            self._learn(
-                name, _sends(name, graph, graph.reads, self._work) if graph.lowers(name) else ()
-            )
+            self._learn(name, self._ways[name].sends(graph.reads) if graph.lowers(name) else ())
 
     def settle(self) -> None:
         """Find who answers to whom where conditions are total ones."""
@@ -125,7 +125,7 @@ class _Sweeps:
         )
 
     def _sent(self, upper: str) -> dict[str, tuple[str, ...]]:
-        return _sends(upper, self._graph, lambda name: self._depends(name, upper), self._work)
+        return self._ways[upper].sends(lambda name: self._depends(name, upper))
 
     def sweep(self, upper: str) -> Sweep:
         """The order in which the hypergradient of `upper` visits the problems that answer to it.
@@ -183,14 +183,37 @@ class _Sweeps:
         return self._total[name] and upper not in self._answers[name]
 
 
+class _Ways:
+    """The ways back to one problem, asked for again as more is known of what depends on what."""
+
+    def __init__(self, upper: str, graph: ProblemGraph, work: _Work) -> None:
+        self._upper, self._graph, self._work = upper, graph, work
+        self._needs: dict[str, frozenset[str]] = {}
+        self._sends: dict[str, tuple[str, ...]] = {}
+
+    def sends(self, depends: Callable[[str], frozenset[str]]) -> dict[str, tuple[str, ...]]:
+        """Who answers to the problem, in the order of visits, and to whom each sends."""
+        upper, lowers = self._upper, self._graph.lowers(self._upper)
+        candidates = self._candidates
+        needs = _leading_back(upper, lowers, candidates.keys(), depends, self._work)
+        if needs != self._needs:
+            self._needs = needs
+            self._sends = _sends(upper, lowers, [x for x in candidates if x in needs], needs)
+        return self._sends
+
+    @cached_property
+    def _candidates(self) -> dict[str, None]:
+        """The problems below, and hidden ones."""
+        under = self._graph.below(self._upper)
+        below = [name for name in reversed(self._graph.order) if name in under]
+        return dict.fromkeys(below + _hidden(self._graph, self._upper, below))
+
+
 def _sends(
-    upper: str, graph: ProblemGraph, depends: Callable[[str], frozenset[str]], work: _Work
+    upper: str, lowers: Iterable[str], candidates: list[str], needs: Depends
 ) -> dict[str, tuple[str, ...]]:
-    """Who answers to `upper`, in the order of visits, and to whom each sends."""
-    below = [name for name in reversed(graph.order) if name in graph.below(upper)]
-    candidates = below + _hidden(graph, upper, below)
-    needs = _leading_back(upper, graph.lowers(upper), frozenset(candidates), depends, work)
-    names = _dependants_first(needs, [name for name in candidates if name in needs])
+    """See `_Ways.sends`."""
+    names = _dependants_first(needs, candidates)
     place = {name: index for index, name in enumerate(names)}
     sends: dict[str, tuple[str, ...]] = {}
     useful = {upper}
@@ -199,7 +222,7 @@ def _sends(
         if later:
             sends[name] = tuple(sorted(later, key=lambda x: place.get(x, len(place))))
             useful.add(name)
-    reached = set(graph.lowers(upper))
+    reached = set(lowers)
     for name in names:
         if name in reached:
             reached.update(sends.get(name, ()))
@@ -209,7 +232,7 @@ def _sends(
 def _leading_back(
     upper: str,
     lowers: Iterable[str],
-    candidates: frozenset[str],
+    candidates: Set[str],
     depends: Callable[[str], frozenset[str]],
     work: _Work,
 ) -> dict[str, frozenset[str]]:
@@ -220,11 +243,15 @@ def _leading_back(
     for name in queue:
         if name in needs:
             continue
-        needs[name] = depends(name)
-        work.spend(1 + len(needs[name]))
-        for other in needs[name]:
-            readers.setdefault(other, []).append(name)
-        queue += (needs[name] & candidates) - needs.keys()
+        needed = needs[name] = depends(name)
+        work.spend(1 + len(needed))
+        for other in needed:
+            if other in readers:
+                readers[other].append(name)
+                continue
+            readers[other] = [name]
+            if other in candidates:
+                queue.append(other)
     found, back = {upper}, [upper]
     for name in back:
         new = [reader for reader in readers.get(name, ()) if reader not in found]
@@ -251,7 +278,19 @@ def _dependants_first(depends: Depends, names: list[str]) -> list[str]:
     needs = [[place[x] for x in depends[name] if x in place] for name in names]
     if all(index < other for index, others in enumerate(needs) for other in others):
         return names
+    order = _in_order([*range(len(names))], needs)
+    if len(order) == len(names):
+        return [names[index] for index in order]
     circle = _circles(needs)
+    order = _in_order(circle, needs)
+    return [names[index] for index in sorted(place.values(), key=lambda i: (order[circle[i]], i))]
+
+
+def _in_order(circle: list[int], needs: list[list[int]]) -> dict[int, int]:
+    """The place of each circle, before those that it needs, the least number first.
+
+    Circles of circles get none, nor does what they need: there are none where `circle` is right.
+    """
     waiting = dict.fromkeys(circle, 0)
     pairs = {(circle[i], circle[o]) for i, others in enumerate(needs) for o in others}
     after: dict[int, list[int]] = {number: [] for number in waiting}
@@ -269,7 +308,7 @@ def _dependants_first(depends: Depends, names: list[str]) -> list[str]:
             waiting[then] -= 1
             if not waiting[then]:
                 heappush(ready, then)
-    return [names[index] for index in sorted(place.values(), key=lambda i: (order[circle[i]], i))]
+    return order
 
 
 def _circles(needs: list[list[int]]) -> list[int]:

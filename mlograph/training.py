@@ -19,6 +19,7 @@ from mlograph.language.spec import EngineSpec
 from mlograph.loggers.protocol import ContinuedLogger, Logger, RecallingLogger, Record
 from mlograph.patience import Patience, best_of
 from mlograph.plan import Executed, Step, Update
+from mlograph.profiling import Aside, Observer, aside
 from mlograph.program import Program
 from mlograph.readings import Stateful
 from mlograph.snapshot import Snapshot, put_back, take
@@ -38,6 +39,7 @@ class Training:
         loggers: are told of everything.
         notes: what they are told first.
         keeper: saves it, where it shall be saved.
+        observer: is there whenever something is done.
         executed: instructions since the beginning: the position in the plan.
         steps: updates of the counted problem.
         records: everything that was told.
@@ -51,6 +53,7 @@ class Training:
     loggers: tuple[Logger, ...]
     notes: tuple[str, ...] = ()
     keeper: Keeper | None = None
+    observer: Observer | None = None
     executed: int = 0
     steps: int = 0
     records: list[Record] = field(default_factory=list)
@@ -58,7 +61,7 @@ class Training:
     ended: str | None = None
 
     def __post_init__(self) -> None:
-        self.executor = Executor(self.program)
+        self.executor = Executor(self.program, self.observer)
         early = self.engine.early_stopping
         self._patience = Patience(early) if early is not None else None
         self._best = best_of(self.engine)
@@ -69,7 +72,7 @@ class Training:
     @property
     def device(self) -> torch.device:
         """Where the run computes."""
-        return self.program.problems[self.program.plan.counted].device
+        return self.program.device
 
     @property
     def elapsed(self) -> float:
@@ -82,6 +85,10 @@ class Training:
         Raises:
             Interruption: a signal came; the run was saved.
         """
+        with aside(self.observer, Aside.RUN):
+            return self._train()
+
+    def _train(self) -> str:
         self._open()
         if self.ended is not None:
             return self.ended
@@ -141,7 +148,7 @@ class Training:
                 logger.start(total)
         if positions is None:
             for note in self.notes:
-                self._tell(note)
+                self.tell(note)
             self._baselines()
             return
         for logger in self.loggers:
@@ -189,7 +196,7 @@ class Training:
         for lost in self.keeper.keep(moment, self._take):
             text = f"a resumed run would not be the same, since no checkpoint can hold it: {lost}"
             if all(text != record.text for record in self.records):
-                self._tell(text)
+                self.tell(text)
 
     def _after_update(self, step: int) -> str | None:
         """Tell, log, validate; why to stop, if so."""
@@ -210,7 +217,7 @@ class Training:
     def _baselines(self) -> None:
         if self.validator is None:
             return
-        with _blaming_validator():
+        with aside(self.observer, Aside.VALIDATION), _blaming_validator():
             found = self.validator.baselines(self._trial(final=False))
         for name, values in found.items():
             self._log(Record("baseline", 0, self.elapsed, values, text=name))
@@ -218,7 +225,7 @@ class Training:
     def _validate(self, *, final: bool) -> Mapping[str, float]:
         if self.validator is None:
             return {}
-        with _blaming_validator():
+        with aside(self.observer, Aside.VALIDATION), _blaming_validator():
             values = self.validator.validate(self._trial(final=final))
         self._log(Record("validation", self.steps, self.elapsed, values))
         best = self._best
@@ -231,6 +238,10 @@ class Training:
         return Trial(self.program, self.executor, self.program.plan.counted, final)
 
     def _log_training(self) -> None:
+        with aside(self.observer, Aside.LOG):
+            self._log_meters()
+
+    def _log_meters(self) -> None:
         values: dict[str, float] = {}
         for name, meter in self.executor.meters.items():
             for key, value in meter.flush().items():
@@ -238,14 +249,16 @@ class Training:
             rate = self.program.problems[name].optimizer.param_groups[0]["lr"]
             values[f"{name}.lr"] = float(rate)
         self._log(Record("train", self.steps, self.elapsed, values))
+        self.executor.remarks += self.program.compiling.take_remarks()
         while self.executor.remarks:
-            self._tell(self.executor.remarks.pop(0))
+            self.tell(self.executor.remarks.pop(0))
         skipped = sum(self.executor.skipped.values())
         if skipped > self._skipped:
-            self._tell(f"{skipped - self._skipped} updates skipped: values that are not finite")
+            self.tell(f"{skipped - self._skipped} updates skipped: values that are not finite")
             self._skipped = skipped
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Log something worth telling."""
         self._log(Record("event", self.steps, self.elapsed, text=text))
 
     def _log(self, record: Record) -> None:

@@ -110,6 +110,12 @@ class Trial:
                 stack.enter_context(problem.feed.aside())
             yield
 
+    @contextmanager
+    def evaluating(self, *modules: nn.Module) -> Iterator[None]:
+        """Modules in evaluation mode, without gradients; random numbers are as before after it."""
+        with self.preserved(), torch.no_grad(), _evaluation_mode(modules):
+            yield
+
     def with_module(self, change: Callable[[nn.Module], None], then: Callable[[], Any]) -> Any:
         """What `then` gives while the counted problem's module is as `change` makes it."""
         problem = self._problem(self.counted)

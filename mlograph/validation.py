@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mlograph.batches import checked_batches, moved
@@ -46,7 +46,8 @@ class Adaptation:
         final_tasks: tasks of the validation at the end; as many as `tasks` by default.
         split: of the Env.
         baselines: `untrained` (adapting from the initial weights) and `transfer` (adapting from
-            weights trained as an ordinary classifier of the training classes, with a new head).
+            weights trained as an ordinary classifier of the training classes, with a new head;
+            where the head is another problem's, the features below it).
         transfer_steps: updates of the transfer baseline's training, on batches of 128.
         seed: of the tasks.
     """
@@ -78,8 +79,9 @@ class Adaptation:
             found["untrained"] = self._measure(trial, self._final_tasks)
         if "transfer" in self._baselines:
             body = self._transfer(trial)
+            whole = _starts_loops(trial)
             found["transfer"] = trial.with_module(
-                lambda module: _load_body(module, body),
+                lambda module: _load_body(module, body, whole),
                 lambda: self._measure(trial, self._final_tasks),
             )
         return found
@@ -109,11 +111,15 @@ class Adaptation:
         if not isinstance(env, FewShotEnv):
             raise UsageError("baselines: 'transfer' needs a FewShotEnv")
         images, labels = env.examples()
-        network = copy.deepcopy(trial.module(trial.counted))
-        _replace_head(network, int(labels.max()) + 1)
+        body = copy.deepcopy(trial.module(trial.counted))
+        dtype = next(body.parameters()).dtype
+        few, _ = moved((images[:2], labels[:2]), trial.device, dtype)
+        if _starts_loops(trial):
+            network = _with_new_head(body, int(labels.max()) + 1)
+        else:
+            network = _with_head_on_top(body, few, int(labels.max()) + 1)
         network.to(trial.device)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-        dtype = next(network.parameters()).dtype
         draw = torch.Generator().manual_seed(self._seed)
         for _ in range(self._transfer_steps):
             index = torch.randint(len(labels), (128,), generator=draw)
@@ -122,7 +128,7 @@ class Adaptation:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return network
+        return body
 
 
 @final
@@ -154,24 +160,40 @@ class Evaluate:
         return trial.evaluate(self._problem, self._data)
 
 
-def _head(network: nn.Module) -> tuple[str, nn.Linear]:
+def _head(network: nn.Module) -> tuple[str, nn.Linear] | None:
     """The last linear layer and its name."""
     heads = [(n, part) for n, part in network.named_modules() if isinstance(part, nn.Linear)]
-    if not heads:
-        raise UsageError("baselines: 'transfer' needs a module that ends in a torch.nn.Linear")
-    return heads[-1]
+    return heads[-1] if heads else None
 
 
-def _replace_head(network: nn.Module, outputs: int) -> None:
+def _with_new_head(network: nn.Module, outputs: int) -> nn.Module:
     """Give the head `outputs` outputs."""
-    name, head = _head(network)
+    found = _head(network)
+    if found is None:
+        raise UsageError("baselines: 'transfer' needs a module that ends in a torch.nn.Linear")
+    name, head = found
     new = nn.Linear(head.in_features, outputs, dtype=head.weight.dtype)
     network.set_submodule(name, new)
+    return network
 
 
-def _load_body(module: nn.Module, trained: nn.Module) -> None:
-    """Take over all but the head, which starts at zero: it prefers no class yet."""
-    head, _ = _head(module)
+def _with_head_on_top(body: nn.Module, few: Tensor, outputs: int) -> nn.Module:
+    """`body` and a linear layer on its features, where no inner loop starts at the body."""
+    with torch.no_grad():
+        features = body(few).flatten(1)
+    head = nn.Linear(features.shape[1], outputs, dtype=features.dtype)
+    return nn.Sequential(body, nn.Flatten(), head)
+
+
+def _starts_loops(trial: Trial) -> bool:
+    """Whether inner loops start at the counted problem's network, whose head is its own then."""
+    problems = trial.program.problems.values()
+    return any(one.spec.start_from == trial.counted for one in problems)
+
+
+def _load_body(module: nn.Module, trained: nn.Module, whole: bool) -> None:
+    """Take over all but the head of a whole network, which starts at zero: it prefers no class."""
+    head, _ = (_head(module) if whole else None) or (None, None)
     theirs = {**dict(trained.named_parameters()), **dict(trained.named_buffers())}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if name.rpartition(".")[0] == head:

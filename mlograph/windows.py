@@ -17,6 +17,7 @@ from mlograph.language.methods import (
     Identity,
     Method,
     Neumann,
+    Soba,
     Unroll,
 )
 from mlograph.language.spec import Component, Live, ProblemSpec
@@ -61,8 +62,16 @@ def windows(
         if not _holds(period, body, count, upper):
             yield OneByOne(upper, "other problems move between them")
             continue
-        always = execution.tasks == "vectorized"
-        yield Tasks(upper, lowers[0], count, body, always, execution.chunk)
+        yield Tasks(
+            upper,
+            lowers[0],
+            count,
+            body,
+            always=execution.tasks != "auto",
+            chunk=execution.chunk,
+            processes=execution.tasks == "processes",
+            workers=execution.workers,
+        )
 
 
 def _body(period: tuple[Instruction, ...], upper: str) -> tuple[Instruction, ...]:
@@ -83,8 +92,7 @@ def _reasons(graph: ProblemGraph, upper: str, sweeps: Mapping[str, Sweep]) -> It
     """Why the loops below a problem must run one by one; nothing if they need not."""
     lowers = graph.lowers(upper)
     lower = lowers[0]
-    above, below = graph.problems[upper], graph.problems[lower]
-    if above.gradient_accumulation == 1:
+    if graph.problems[upper].gradient_accumulation == 1:
         yield f"'{upper}' makes an update from every pass (gradient_accumulation 1)"
     if len(lowers) > 1:
         yield f"several problems lie below '{upper}'"
@@ -96,11 +104,38 @@ def _reasons(graph: ProblemGraph, upper: str, sweeps: Mapping[str, Sweep]) -> It
         yield f"'{upper}' has problems above it"
     if [(visit.problem, visit.sends_to) for visit in sweeps[upper].visits] != [(lower, (upper,))]:
         yield f"the hypergradient of '{upper}' does not come through '{lower}' alone"
-    for name, spec in ((upper, above), (lower, below)):
-        if spec.precision == "fp16":
+    yield from _of_pair(graph, upper, lower)
+
+
+def _of_pair(graph: ProblemGraph, upper: str, lower: str) -> Iterator[str]:
+    """Why what two problems are declared with does not allow it."""
+    below = graph.problems[lower]
+    for name in (upper, lower):
+        if graph.problems[name].precision == "fp16":
             yield f"'{name}' scales its losses (fp16)"
-    yield from _of_loop(lower, below)
-    yield from _of_method(lower, below.hypergradient)
+    hooks = sorted(below.callbacks.model_fields_set)
+    if hooks:
+        yield f"'{hooks[0]}' of '{lower}' is called in each loop"
+    method = below.hypergradient
+    if _is_warm(method):
+        yield f"each linear system of '{lower}' starts at the last one's solution (warm_start)"
+    if graph.spec.engine.execution.tasks == "processes":
+        yield from _of_processes(graph)
+    else:
+        yield from _of_loop(lower, below)
+        yield from _of_method(lower, method)
+
+
+def _of_processes(graph: ProblemGraph) -> Iterator[str]:
+    """Why a problem cannot be made again in another process."""
+    device = graph.spec.engine.device
+    if device not in {"auto", "cpu"}:
+        yield f"the run is on {device}, which one process has to itself"
+    for name in graph.problems:
+        spec = graph.problems[name]
+        for what, component in (("optimizer", spec.optimizer), ("scheduler", spec.scheduler)):
+            if isinstance(component, Live):
+                yield f"the {what} of '{name}' is an object of this process"
 
 
 def _of_loop(name: str, spec: ProblemSpec) -> Iterator[str]:
@@ -111,21 +146,23 @@ def _of_loop(name: str, spec: ProblemSpec) -> Iterator[str]:
         yield f"the learning rate of '{name}' follows the loss of each loop"
     if spec.hyperparameters.given:
         yield f"options of the optimizer of '{name}' are learned"
-    hooks = sorted(spec.callbacks.model_fields_set)
-    if hooks:
-        yield f"'{hooks[0]}' of '{name}' is called in each loop"
 
 
 def _of_method(name: str, method: Method) -> Iterator[str]:
     text = str(method.model_dump()["method"])
     if not isinstance(method, _METHODS):
         yield f"'{text}' of '{name}' takes one task at a time"
-    if isinstance(method, ConjugateGradient | Neumann) and method.warm_start:
-        yield f"each linear system of '{name}' starts at the last one's solution (warm_start)"
     if isinstance(method, ConjugateGradient) and method.precondition != "none":
         yield f"the preconditioner of '{name}' takes one task at a time"
     if isinstance(method, Unroll) and method.checkpoint != "none":
         yield f"steps of '{name}' are made again, one task at a time (checkpoint)"
+
+
+def _is_warm(method: Method) -> bool:
+    """Whether a pull begins where the last one ended."""
+    return (
+        method.is_warm if isinstance(method, Soba) else bool(method.model_dump().get("warm_start"))
+    )
 
 
 def _last_name(thing: Component | Live) -> str:

@@ -28,7 +28,7 @@ def training(make: Make, folder: Path | None = None) -> Training:
     """A run of a graph that is made anew; saved in `folder` after every instruction."""
     graph = make()
     seed_everything(graph.spec.engine.seed)
-    program, validator, loggers = _built(graph.structure, graph.plan(), Imports())
+    program, validator, loggers, _ = _built(graph.structure, graph.plan(), Imports())
     keeper = None
     if folder is not None:
         folder.mkdir(exist_ok=True)

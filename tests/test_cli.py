@@ -28,7 +28,7 @@ edges: [{u2l: outer -> inner}, {l2u: inner -> outer}]
 
 Command = Callable[..., tuple[int, str, str]]
 
-COMMANDS = ("check", "plan", "render", "run", "resume", "schema", "new")
+COMMANDS = ("check", "plan", "render", "run", "resume", "sweep", "schema", "new")
 
 
 @pytest.fixture
@@ -203,7 +203,10 @@ def test_schema_is_json(command: Command):
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_new_graph_runs_at_once(template: str, folder: Path, command: Command):
     code, out, _ = command("new", "example", "--template", template)
-    assert (code, out) == (0, "example.yaml\nexample.py\n")
+    assert (code, out) == (0, "example.yaml\nexample.py\ngraph.schema.json\n")
+    assert (folder / "graph.schema.json").read_text("utf-8") == language.schema_text()
+    first = (folder / "example.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=graph.schema.json"
     assert command("check", "example.yaml")[0] == 0
     code, out, err = command(
         "run", "example.yaml", "engine.steps=3", "engine.log_every=1", "engine.device=cpu"
@@ -220,11 +223,22 @@ def test_a_new_graph_runs_at_once(template: str, folder: Path, command: Command)
 
 
 def test_new_makes_its_folder_and_replaces_nothing(folder: Path, command: Command):
-    assert command("new", "example", "-d", "sub") == (0, "sub/example.yaml\nsub/example.py\n", "")
+    files = "sub/example.yaml\nsub/example.py\nsub/graph.schema.json\n"
+    assert command("new", "example", "-d", "sub") == (0, files, "")
     (folder / "sub" / "example.yaml").unlink()
     code, out, err = command("new", "example", "-d", "sub")
     assert (code, out, err) == (2, "", "error: sub/example.py exists already\n")
     assert not (folder / "sub" / "example.yaml").exists()
+
+
+def test_new_replaces_an_older_schema_and_nobody_elses(folder: Path, command: Command):
+    schema = folder / "graph.schema.json"
+    schema.write_text('{"title": "mlograph graph file"}')
+    assert command("new", "one")[0] == 0
+    assert schema.read_text("utf-8") == language.schema_text()
+    schema.write_text("{}")
+    assert command("new", "two")[0] == 0
+    assert schema.read_text() == "{}"
 
 
 @pytest.mark.parametrize("name", ["my graph", "1st", "../up", "a/b", "class", "x.y", "é", ""])

@@ -13,7 +13,8 @@ from torch.autograd import functional as dense
 
 from mlograph import Graph, trees
 from mlograph.errors import UsageError
-from mlograph.problem import Problem, Residual, clipped, filled, gradients
+from mlograph.problem import Problem, clipped, gradients
+from mlograph.residual import Residual, filled
 from mlograph.trees import Vector
 
 EDGES = [{"u2l": "outer -> inner"}, {"l2u": "inner -> outer"}]

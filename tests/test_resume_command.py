@@ -66,6 +66,13 @@ def test_what_is_no_run_is_said(tmp_path: Path, command: Command):
     assert err == f"error: {tmp_path}: is no run directory: there are no checkpoints in it\n"
 
 
+def test_a_folder_of_runs_names_the_newest_of_them(finished: Path, command: Command):
+    (finished.parent / "2000-01-31T12-00-00" / "checkpoints").mkdir(parents=True)
+    code, _, err = command("resume", finished.parent)
+    assert code == 2
+    assert err.endswith(f"there are no checkpoints in it (did you mean '{finished}'?)\n")
+
+
 def test_packages_are_allowed_by_the_command_line_only(finished: Path, command: Command):
     origin = json.loads((finished / "origin.json").read_text())
     (finished / "origin.json").write_text(json.dumps({**origin, "allow": ["numpy"]}))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlograph import environment, revision, rundir
-from mlograph.errors import UsageError
+from mlograph.errors import StorageError, UsageError
 
 NOON = datetime(2026, 1, 31, 12, 0, 0)
 
@@ -159,3 +159,9 @@ def test_the_environment_tells_versions_but_no_variables(monkeypatch: pytest.Mon
     for word in ("python", "platform", "threads", "torch", "numpy", "cuda:1 (available: "):
         assert word in text
     assert "hunter2" not in text
+
+
+def test_a_folder_of_a_given_name_is_made_once(tmp_path: Path):
+    assert rundir.at(tmp_path / "runs" / "lr=1").checkpoints.is_dir()
+    with pytest.raises(StorageError, match="lr=1: cannot be written: File exists"):
+        rundir.at(tmp_path / "runs" / "lr=1")

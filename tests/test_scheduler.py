@@ -110,6 +110,34 @@ class TestEnv:
         problems = {"outer": {"data": "env.query"}, "inner": {"data": "env.support"}}
         assert period(problems, PAIR, **ENV) == "EnvStep, Start(inner), Step(inner), Step(outer)"
 
+    def test_all_that_judge_a_loop_see_the_batches_that_it_saw(self):
+        problems: dict[str, dict[str, Any]] = {
+            "outer": {"data": "env.query", "gradient_accumulation": 2},
+            "rates": {"data": "env.query", "gradient_accumulation": 2},
+            "inner": {"data": "env.support"},
+        }
+        edges = ["l2u: inner -> outer", "l2u: inner -> rates"]
+        loop = "EnvStep, Start(inner), Step(inner), Backward(outer)"
+        assert period(problems, edges, **ENV) == (
+            f"{loop}, Backward(rates), {loop}, Update(outer), Backward(rates), Update(rates)"
+        )
+
+    def test_those_who_judge_through_others_see_them_too(self):
+        problems: dict[str, dict[str, Any]] = {
+            "top": {"data": "env.query"},
+            "middle": {},
+            "other": {"data": "env.query", "gradient_accumulation": 2},
+            "leaf": {"data": "env.support"},
+        }
+        edges = ["l2u: middle -> top", "l2u: leaf -> middle", "l2u: leaf -> other"]
+        seen, task = list[int](), 0
+        for one in period(problems, edges, **ENV).split(", "):
+            task += one == "EnvStep"
+            if "(top)" in one or "(leaf)" in one or "Backward(other)" in one:
+                seen.append(task)
+        assert sorted(seen) == seen
+        assert seen.count(1) == seen.count(2)
+
     def test_a_loop_alone_steps_it(self):
         problems: dict[str, dict[str, Any]] = {
             "outer": {},

@@ -35,7 +35,6 @@ def declaration(folder: Path | None = None) -> Declaration:
         loaded.spec,
         Imports(folder),
         loaded.source,
-        loaded.resolved,
         ("engine.steps=3",),
         "mlograph run pair.yaml engine.steps=3",
     )
@@ -82,6 +81,7 @@ def test_everything_about_a_run_is_kept(tmp_path: Path):
     assert folder is not None
     assert folder.parent == tmp_path / "runs" / "pair"
     assert {path.name for path in folder.iterdir()} - {"git.diff"} == {
+        "run.json",
         "resolved.yaml",
         "overrides.txt",
         "environment.txt",

@@ -329,6 +329,33 @@ def test_transfer_needs_a_linear_head():
     assert message == "baselines: 'transfer' needs a module that ends in a torch.nn.Linear"
 
 
+def test_transfer_to_a_body_whose_head_is_another_problem():
+    """All of the body is taken over: the head is the inner problem's, and begins anew."""
+    loss = {"_target_": "cross_entropy", "model": "lower", "features": "upper"}
+    bodies: list[Tensor] = []
+
+    def note(problem: Problem) -> None:
+        bodies.append(next(iter(problem.others["upper"].params.values())).detach().clone())
+
+    declared = few_shot(SMALL).spec
+    body = {"_target_": MLP, "sizes": [PIXELS, 8]}
+    upper = problem(body, loss, data="env.query", precision="float32")
+    lower = problem(
+        {"_target_": MLP, "sizes": [8, 3]},
+        loss,
+        data="env.support",
+        precision="float32",
+        hypergradient="first_order",
+        callbacks={"on_inner_loop_start": note},
+    )
+    validator = Adaptation(tasks=1, baselines=("untrained", "transfer"), transfer_steps=3)
+    env = declared.env.source
+    result = trained(pair(upper, lower, env=env, engine={"validate": validator}))
+    untrained, transfer, *_ = bodies
+    assert not torch.equal(untrained, transfer)
+    assert len(measured(result, "baseline")) == 2
+
+
 def test_data_with_a_generator_are_read_in_the_same_order_each_time():
     data = TensorDataset(*points(9))
     generator = torch.Generator().manual_seed(2)

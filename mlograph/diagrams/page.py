@@ -34,13 +34,20 @@ def render_html(drawing: Drawing, engines: Sequence[Engine]) -> bytes:
 
 
 def _style() -> str:
-    """Pictures keep their colours as attributes, so a dark page replaces each by its like."""
+    return _BASE + f"@media (prefers-color-scheme: dark) {{\n{_NIGHT}}}\n" + night("figure")
+
+
+def night(selector: str) -> str:
+    """CSS that gives a picture inside `selector` its dark colours on a dark screen.
+
+    Pictures keep their colours as attributes, so a dark page replaces each by its like.
+    """
     dark = "\n".join(
-        f'  figure [fill="{light}"] {{ fill: {shade}; }} '
-        f'figure [stroke="{light}"] {{ stroke: {shade}; }}'
+        f'  {selector} [fill="{light}"] {{ fill: {shade}; }} '
+        f'{selector} [stroke="{light}"] {{ stroke: {shade}; }}'
         for light, shade in DARK.items()
     )
-    return _BASE + f"@media (prefers-color-scheme: dark) {{\n{_NIGHT}{dark}\n}}\n"
+    return f"@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
 
 
 _BASE = f"""\

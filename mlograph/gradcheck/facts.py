@@ -21,8 +21,8 @@ from mlograph.gradcheck.rest import has_field
 from mlograph.gradcheck.spectrum import Spectrum, spectrum
 from mlograph.language.methods import Damped, EvolutionStrategies, Implicit, Method
 from mlograph.plan import Start, Visit
-from mlograph.problem import Residual
 from mlograph.program import Program
+from mlograph.residual import Residual
 from mlograph.trees import Vector
 
 

@@ -21,8 +21,9 @@ from mlograph import linear, trees
 from mlograph.adjoints import Adjoints
 from mlograph.linear import Status
 from mlograph.plan import Visit
-from mlograph.problem import Problem, Residual
+from mlograph.problem import Problem
 from mlograph.program import Program
+from mlograph.residual import Residual
 from mlograph.trees import Vector
 
 _MOST_STEPS = 40

@@ -1,13 +1,13 @@
-"""Several tasks at once: the inner loops of one accumulation window, vectorised.
+"""Several tasks at once: the inner loops of one accumulation window, vectorised or in processes.
 
-Parameters of the lower problem get an axis of tasks, and its loss is vmapped. Gradients, products,
-solvers and optimisers stay outside and work on all tasks together; only inner products know the
-axis (`trees.dot_each`, `trees.norm_each`).
+Vectorised: parameters of the lower problem get an axis of tasks, and its loss is vmapped.
+Gradients, products, solvers and optimisers stay outside and work on all tasks together; only inner
+products know the axis (`trees.dot_each`, `trees.norm_each`). In processes: each runs some of the
+loops as this one would.
 """
 
 from __future__ import annotations
 
 from mlograph.tasks.runner import TaskRunner
-from mlograph.tasks.window import Outcome, note
 
-__all__ = ["Outcome", "TaskRunner", "note"]
+__all__ = ["TaskRunner"]

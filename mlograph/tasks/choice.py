@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, final
 
-Way = Literal["vectorized", "sequential"]
+Way = Literal["vectorized", "sequential", "processes"]
 
 # The first window of each way pays for what is made only once.
 _UNCOUNTED = 1

@@ -16,7 +16,8 @@ from mlograph import trees
 from mlograph.language import methods
 from mlograph.linear import MatVec
 from mlograph.optimizers import rates
-from mlograph.problem import Problem, Residual, filled, gradients
+from mlograph.problem import Problem, gradients
+from mlograph.residual import Residual, filled
 from mlograph.tasks.evaluation import evaluate
 from mlograph.tasks.loop import Ended
 from mlograph.tasks.refusal import NotAtOnceError

@@ -13,8 +13,10 @@ from mlograph.plan import EnvStep, Instruction, Tasks
 from mlograph.problem import Problem
 from mlograph.program import Program
 from mlograph.randomness import RandomState
-from mlograph.tasks.choice import Choice
+from mlograph.tasks.choice import Choice, Way
+from mlograph.tasks.distribution import Gathered
 from mlograph.tasks.drawing import Drawn, draw
+from mlograph.tasks.processes import Processes
 from mlograph.tasks.refusal import NotAtOnceError
 from mlograph.tasks.window import Outcome, commit, compute
 
@@ -36,12 +38,17 @@ class TaskRunner:
     def __init__(self, program: Program) -> None:
         self._program = program
         self.choices: dict[str, Choice] = {
-            one.upper: Choice("vectorized" if one.always else None)
+            one.upper: Choice(_asked_for(one))
             for one in program.plan.tasks
             if isinstance(one, Tasks)
         }
         self._remarks: list[str] = []
         self._random: set[str] = set()
+        self._processes = Processes(program)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._processes.close()
 
     def state_dict(self) -> dict[str, Any]:
         """What was found out, and what was chosen by the clock."""
@@ -51,6 +58,7 @@ class TaskRunner:
             },
             "remarks": list(self._remarks),
             "random": sorted(self._random),
+            "said": sorted(self._processes.said),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -58,16 +66,18 @@ class TaskRunner:
         self.choices = {name: Choice(**one) for name, one in state["choices"].items()}
         self._remarks = list(state["remarks"])
         self._random = set(state["random"])
+        self._processes.said = set(state["said"])
 
     def take_remarks(self) -> list[str]:
         """What the user should know and has not been told yet."""
         taken, self._remarks = self._remarks, []
         return taken
 
-    def run(self, window: Tasks, execute: Execute) -> Outcome | None:
+    def run(self, window: Tasks, execute: Execute) -> Outcome | Gathered | None:
         """Run a window, and give what came of it if it was run at once.
 
         Raises:
+            ProcessError: a worker process ended.
             UsageError: it shall always be run at once, and cannot.
         """
         choice = self.choices[window.upper]
@@ -78,6 +88,8 @@ class TaskRunner:
         problems = self._program.problems
         lower, upper = problems[window.lower], problems[window.upper]
         drawn = draw(window, lower, upper, lambda: execute(EnvStep()))
+        if choice.way == "processes":
+            return self._in_processes(window, drawn, execute)
         way, began = choice.next(), self._clock()
         outcome = None
         try:
@@ -120,17 +132,29 @@ class TaskRunner:
             )
         return outcome
 
+    def _in_processes(self, window: Tasks, drawn: Drawn, execute: Execute) -> Gathered | None:
+        try:
+            found = self._processes.run(
+                window, drawn, lambda some: self._one_by_one(window, some, execute)
+            )
+        except NotAtOnceError as refused:
+            self._refused(window, refused)
+            return None
+        self._remarks += self._processes.take_remarks()
+        return found
+
     def _one_by_one(self, window: Tasks, drawn: Drawn, execute: Execute) -> None:
         problems = self._program.problems
         with drawn.fed(problems[window.lower], problems[window.upper]):
-            for instruction in window.instructions:
+            for instruction in window.body * len(drawn.lower):
                 if not isinstance(instruction, EnvStep):
                     execute(instruction)
 
     def _refused(self, window: Tasks, refused: NotAtOnceError) -> None:
         if not refused.lasting:
             return
-        why = f"the loops of '{window.lower}' cannot run at once: {refused.reason}"
+        way = "in processes" if window.processes else "at once"
+        why = f"the loops of '{window.lower}' cannot run {way}: {refused.reason}"
         if window.always:
             raise UsageError(f"engine.execution.tasks: {why} (write auto or sequential)")
         self.choices[window.upper].way = "sequential"
@@ -150,6 +174,12 @@ class TaskRunner:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter()
+
+
+def _asked_for(window: Tasks) -> Way | None:
+    if window.processes:
+        return "processes"
+    return "vectorized" if window.always else None
 
 
 def _first_sentence(text: str) -> str:

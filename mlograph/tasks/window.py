@@ -60,6 +60,11 @@ class Outcome:
     solutions: tuple[Solution, ...]
     end: End
 
+    def tell(self, lower: Meter, upper: Meter) -> None:
+        """Everything that was measured."""
+        note(lower, self.lower)
+        note(upper, self.upper)
+
 
 def check(lower: Problem, upper: Problem) -> None:
     """Whether two problems can be run so, as far as their plan cannot tell.
