@@ -55,7 +55,7 @@ def _options() -> Namespace:
     add("--libraries", nargs="+", default=[*LIBRARIES], choices=[*LIBRARIES], metavar="LIBRARY",
         help=f"of {', '.join(LIBRARIES)}")  # fmt: skip
     add("--threads", type=int, default=1, help="of each library")
-    add("--rounds", type=int, default=7, help="updates of each library that count")
+    add("--rounds", type=int, default=7, help="turns of half a second, or of one update")
     add("--warmup", type=int, default=2, help="updates before these")
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--quick", action="store_true", help="next to nothing to compute, 3 rounds")

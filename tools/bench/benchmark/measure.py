@@ -48,7 +48,7 @@ def measured(orders: Mapping[str, Order], rounds: int) -> dict[str, Result]:
 
     Args:
         orders: by library.
-        rounds: updates of each that count.
+        rounds: turns of each.
     """
     found: dict[str, Result] = {}
     checks: dict[str, Checked] = {}
@@ -75,7 +75,7 @@ def measured(orders: Mapping[str, Order], rounds: int) -> dict[str, Result]:
 
 
 def _rounds(waiting: Mapping[str, Connection], rounds: int) -> dict[str, list[Sample]]:
-    """One update of each in turn, `rounds` times; who ends early has fewer."""
+    """A turn of each, `rounds` times; who ends early has fewer."""
     samples: dict[str, list[Sample]] = {name: [] for name in waiting}
     going = dict(waiting)
     for _ in range(rounds):
