@@ -386,12 +386,9 @@ def _warn(faults: Iterable[Fault]) -> None:
 
 def _size(graph: Graph) -> str:
     structure = graph.structure
-    levels: dict[str, int] = {}
-    for name in structure.order:
-        levels[name] = 1 + max((levels[lower] for lower in structure.lowers(name)), default=0)
     return (
         f"{_count(len(structure.problems), 'problem')}, "
-        f"{_count(len(graph.spec.edges), 'edge')}, {_count(max(levels.values()), 'level')}"
+        f"{_count(len(graph.spec.edges), 'edge')}, {_count(structure.depth, 'level')}"
     )
 
 

@@ -99,6 +99,20 @@ class ProblemGraph:
             found.setdefault(edge.source, []).append(edge)
         return {name: tuple(edges) for name, edges in found.items()}
 
+    @cached_property
+    def depth(self) -> int:
+        """Levels: problems on the longest way down, along u2l edges and against l2u edges.
+
+        Problems that constrain one another in a ring count as the l2u edges among them say.
+        """
+        rings = nx.condensation(nx.compose(self.hierarchy.reverse(), self.constraints))
+        longest: dict[int, int] = {}
+        for ring in nx.topological_sort(rings):
+            inside = self.hierarchy.subgraph(rings.nodes[ring]["members"])
+            above = max((longest[other] for other in rings.predecessors(ring)), default=0)
+            longest[ring] = above + 1 + nx.dag_longest_path_length(inside)
+        return max(longest.values())
+
     def lowers(self, name: str) -> tuple[str, ...]:
         """Problems whose solutions stand in the loss of `name`."""
         return tuple(self.hierarchy.predecessors(name))

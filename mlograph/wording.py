@@ -44,10 +44,15 @@ def _target_name(target: Any) -> str:
 
 
 def role(graph: ProblemGraph, name: str) -> str:
-    """Where a problem stands in the hierarchy: top, middle or leaf (alone, it is both)."""
-    if not graph.uppers(name):
-        return "top" if graph.lowers(name) else "top, leaf"
-    return "middle" if graph.lowers(name) else "leaf"
+    """Where a problem stands: top, middle or leaf (alone, it is both)."""
+    # Two that constrain each other stand beside one another.
+    constrained = {*graph.constraints.successors(name)}
+    constraining = {*graph.constrained_by(name)}
+    above = {*graph.uppers(name), *(constraining - constrained)}
+    below = {*graph.lowers(name), *(constrained - constraining)}
+    if not above:
+        return "top" if below else "top, leaf"
+    return "middle" if below else "leaf"
 
 
 def method_text(method: Method) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from random_graphs import structure
 
 from mlograph.graph import warnings
+from mlograph.wording import role
 
 
 def plain(*names: str) -> dict[str, dict[str, Any]]:
@@ -20,6 +21,20 @@ DIAMOND = [
     "l2u: base -> right",
     "l2u: left -> top",
     "l2u: right -> top",
+]
+NESTED = [
+    "u2l: prior -> penalties",
+    "u2l: penalties -> model",
+    "l2u: model -> penalties",
+    "l2u: model -> prior",
+]
+TWO_LEADERS = [
+    ("u2l", "left", "base"),
+    ("u2l", "right", "base"),
+    ("l2u", "base", "left"),
+    ("l2u", "base", "right"),
+    ("u2l", "left", "right"),
+    ("u2l", "right", "left"),
 ]
 
 
@@ -77,6 +92,19 @@ class TestStructure:
         )
         assert graph.nested_lowers("between") == ()
         assert graph.nested_lowers("first") == ("between",)
+
+    def test_levels_are_counted_along_u2l_edges_too(self):
+        one = structure(plain("only"), [], engine={"of": "only"})
+        nested = structure(plain("prior", "penalties", "model"), NESTED)
+        assert [g.depth for g in (one, self.graph, nested)] == [1, 3, 3]
+        places = {name: role(nested, name) for name in nested.problems}
+        assert places == {"prior": "top", "penalties": "middle", "model": "leaf"}
+
+    def test_leaders_of_each_other_stand_on_one_level(self):
+        both = [f"{edge}: {a} -> {b}" for edge, a, b in TWO_LEADERS]
+        graph = structure(plain("left", "right", "base"), both)
+        assert graph.depth == 2
+        assert [role(graph, name) for name in graph.problems] == ["top", "top", "leaf"]
 
     def test_data_of_the_env_is_found_in_mappings_too(self):
         env = {"env": {"_target_": "envs.make"}}
