@@ -66,10 +66,13 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
         UsageError: the user's code or data failed.
         NumericError: values that are not finite, or a hypergradient that is structurally zero.
     """
-    engine = graph.spec.engine
+    engine, signals = graph.spec.engine, Signals(ends_process=ends_process)
     with ExitStack() as stack:
         for logger in loggers:
             stack.callback(logger.close)
+        if checkpoint is not None and engine.checkpoint.on_signal:
+            # What comes while the graph is built ends the run in its first step.
+            stack.enter_context(signals.caught())
         if engine.threads is not None:
             torch.set_num_threads(engine.threads)
         seed_everything(engine.seed)
@@ -82,7 +85,6 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
             *(f"approximate: {text}" for text in approximations(graph, plan)),
             *_ignored(engine, plan),
         )
-        signals = Signals(ends_process=ends_process)
         observer = watch.observer(program.device) if watch is not None else None
         keeper = Keeper(checkpoint, engine.checkpoint, signals, observer) if checkpoint else None
         training = Training(program, engine, validator, (*loggers, *own), notes, keeper, observer)
@@ -91,8 +93,6 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
             keeper.store.clean()
             if again is not None:
                 _go_on(training, keeper, again)
-            if engine.checkpoint.on_signal:
-                stack.enter_context(signals.caught())
         ended = training.train()
         drawn = _pictures(graph, training, painters)
     return RunResult(

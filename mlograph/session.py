@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlograph import diagrams, environment, pictures, revision, rundir
+from mlograph.checkpoints import Signals
 from mlograph.components import Imports
 from mlograph.declaration import Declaration
 from mlograph.errors import GraphError, MlographError
@@ -81,10 +82,7 @@ def run_in_directory(
         if memory.total is None:
             directory.discard()
         raise
-    if result.pictures:
-        directory.write("learned.json", pictures.dumped(result.pictures))
-    _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
-    return replace(result, directory=directory.path)
+    return _finished(directory, draft, memory, result)
 
 
 def resume_in_directory(
@@ -113,9 +111,17 @@ def resume_in_directory(
             directory.checkpoints,
             tell,
         )
-    if result.pictures:
-        directory.write("learned.json", pictures.dumped(result.pictures))
-    _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
+    return _finished(directory, draft, memory, result)
+
+
+def _finished(
+    directory: RunDirectory, draft: Report, memory: Memory, result: RunResult
+) -> RunResult:
+    # Nothing is left to stop: a first signal waits until all is written.
+    with Signals(ends_process=False).caught():
+        if result.pictures:
+            directory.write("learned.json", pictures.dumped(result.pictures))
+        _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
     return replace(result, directory=directory.path)
 
 
