@@ -41,19 +41,7 @@ class RunDirectory:
         Raises:
             StorageError: it cannot be written.
         """
-        target = self.path / name
-        data = (
-            content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-        )
-        # Whoever finds the file finds all of it, even where the run was killed meanwhile.
-        beside = target.with_name(f".{target.name}.partial")
-        try:
-            beside.write_bytes(data)
-            os.replace(beside, target)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise _failure(target, error) from error
+        write_whole(self.path / name, content)
 
     def write_origin(self, folder: Path | None, allowed: Sequence[str]) -> None:
         """Notes what a resumed run needs to find its components, beside the graph itself.
@@ -147,6 +135,23 @@ def at(path: Path) -> RunDirectory:
     except OSError as error:
         raise _failure(path, error) from error
     return RunDirectory(path)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file so that whoever finds it finds all of it, even if the process is killed.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise _failure(path, error) from error
 
 
 def _failure(path: Path, error: OSError) -> StorageError:

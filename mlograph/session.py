@@ -70,19 +70,11 @@ def run_in_directory(
     try:
         draft = _draft(declaration)
         _write_inputs(directory, declaration, draft)
-        with _reporting(declaration, directory, draft, memory), _profiling(directory, profile):
-            result = runner(
-                declaration.structure,
-                declaration.plan,
-                declaration.imports,
-                (*loggers, Jsonl(directory.metrics), memory),
-                directory.checkpoints,
-            )
+        return _carried_out(declaration, directory, loggers, runner, draft, memory, profile)
     except BaseException:
         if memory.total is None:
             directory.discard()
         raise
-    return _finished(directory, draft, memory, result)
 
 
 def resume_in_directory(
@@ -102,6 +94,19 @@ def resume_in_directory(
     # What repeats the run is the command that began it.
     command = read(directory.path).report.command or declaration.command
     draft = replace(_draft(declaration), command=command)
+    return _carried_out(declaration, directory, loggers, runner, draft, memory, profile, tell)
+
+
+def _carried_out(  # noqa: PLR0913, PLR0917 (what both ways to begin have found)
+    declaration: Declaration,
+    directory: RunDirectory,
+    loggers: Sequence[Logger],
+    runner: Runner,
+    draft: Report,
+    memory: Memory,
+    profile: Profile | None,
+    again: Callable[[str], None] | None = None,
+) -> RunResult:
     with _reporting(declaration, directory, draft, memory), _profiling(directory, profile):
         result = runner(
             declaration.structure,
@@ -109,14 +114,8 @@ def resume_in_directory(
             declaration.imports,
             (*loggers, Jsonl(directory.metrics), memory),
             directory.checkpoints,
-            tell,
+            again,
         )
-    return _finished(directory, draft, memory, result)
-
-
-def _finished(
-    directory: RunDirectory, draft: Report, memory: Memory, result: RunResult
-) -> RunResult:
     # Nothing is left to stop: a first signal waits until all is written.
     with Signals(ends_process=False).caught():
         if result.pictures:

@@ -47,6 +47,7 @@ def pretend(fail: Callable[[], None] = lambda: None, start: bool = True):
         imports: Imports,
         loggers: Sequence[Logger] = (),
         checkpoint: Path | None = None,
+        again: Callable[[str], None] | None = None,
     ):
         if not start:
             fail()

@@ -27,10 +27,11 @@ from typing import Any, Literal
 import yaml
 
 from mlograph.campaign.axes import Axes
-from mlograph.campaign.outcome import Outcome, read_outcome, write_whole
+from mlograph.campaign.outcome import Outcome, read_outcome
 from mlograph.campaign.settings import Run
 from mlograph.errors import StorageError, UsageError
 from mlograph.language.emit import emit
+from mlograph.rundir import write_whole
 
 REQUEST = "sweep.yaml"
 _LOCK = "lock"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlograph.errors import StorageError
 from mlograph.loggers.protocol import Record
 from mlograph.loggers.row import number
+from mlograph.rundir import write_whole
 
 Numbers = Mapping[str, float]
 
@@ -113,20 +113,6 @@ def read_outcome(path: Path) -> Outcome | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that whoever finds it finds all of it.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        beside.write_text(text, "utf-8", "backslashreplace")
-        os.replace(beside, path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def reached(metrics: Path) -> int:

@@ -18,13 +18,14 @@ from mlograph.campaign.folder import (
     read_request,
     write_request,
 )
-from mlograph.campaign.outcome import Outcome, write_whole
+from mlograph.campaign.outcome import Outcome
 from mlograph.campaign.pool import Pool, Source, View
 from mlograph.campaign.preparation import MOST_RUNS, Prepared, completed, prepare
 from mlograph.campaign.search import TRIALS, Listed, Search
 from mlograph.campaign.settings import Run
 from mlograph.campaign.table import Table, as_csv, as_markdown
 from mlograph.errors import Interruption, UsageError
+from mlograph.rundir import write_whole
 
 REPORT = "report.html"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlograph.errors import StorageError, UsageError
+from mlograph.loggers.protocol import Record
 from mlograph.settings import flattened
 
 
@@ -53,6 +55,11 @@ def made(folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return folder
+
+
+def began(records: Sequence[Record]) -> float:
+    """When a run began that goes on now and has told these records: seconds since the epoch."""
+    return time.time() - max((record.seconds for record in records), default=0.0)
 
 
 @contextmanager

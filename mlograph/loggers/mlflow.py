@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from mlograph.loggers.extras import environment, made, names, required, settings, writing
+from mlograph.loggers.extras import began, environment, made, names, required, settings, writing
 from mlograph.loggers.protocol import Record
 from mlograph.loggers.tensorboard import tag_of
 
@@ -89,7 +89,7 @@ class MLflow:
 
     def recall(self, records: Sequence[Record], step: int) -> None:
         """Writes what was told before, then deletes the run that told it."""
-        self._began = time.time() - max((record.seconds for record in records), default=0.0)
+        self._began = began(records)
         for record in records:
             self.log(record)
         self._flush()

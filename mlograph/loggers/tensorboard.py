@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from mlograph.errors import StorageError
-from mlograph.loggers.extras import made, required, settings, writing
+from mlograph.loggers.extras import began, made, required, settings, writing
 from mlograph.loggers.protocol import Record
 
 
@@ -55,7 +55,7 @@ class TensorBoard:
 
     def recall(self, records: Sequence[Record], step: int) -> None:
         """Writes what was told before, then removes the files that told it."""
-        self._began = time.time() - max((record.seconds for record in records), default=0.0)
+        self._began = began(records)
         for record in records:
             self.log(record)
         with writing(Path(self.path)):

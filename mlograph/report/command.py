@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from mlograph.errors import StorageError
 from mlograph.report.compare import compare
 from mlograph.report.page import page
 from mlograph.report.reading import read, runs_in
+from mlograph.rundir import write_whole
 from mlograph.terminal import printable
 
 EXAMPLE = "Example: mlograph report runs/reweight -o comparison.html"
@@ -48,11 +48,5 @@ def report(runs: Runs, output: Output = None) -> None:
 
 
 def _write(target: Path, text: str) -> None:
-    beside = target.with_name(f".{target.name}.partial")
-    try:
-        beside.write_text(text, "utf-8", "backslashreplace")
-        beside.replace(target)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise StorageError(f"{target}: cannot be written: {error.strerror or error}") from error
+    write_whole(target, text)
     print(printable(str(target)), flush=True)
