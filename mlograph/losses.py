@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from mlograph.envs.maze import Policy, Walk
 from mlograph.errors import UsageError, did_you_mean
+from mlograph.squares import squared_distance
 from mlograph.trees import fitting_names
 from mlograph.views import View
 
@@ -107,9 +108,9 @@ def proximal(model: View, anchor: View, weight: float = 1.0, only: str = "*") ->
                 f"proximal: parameter '{name}' has shape {tuple(ours[name].shape)} in model and "
                 f"{tuple(theirs[name].shape)} in anchor"
             )
-    # One operation each way, where a difference, its square and their sum would take three.
-    squares = [F.mse_loss(ours[name], theirs[name], reduction="sum") for name in ours]
-    return weight / 2 * _total(squares, "proximal")
+    if not ours:
+        raise UsageError("proximal: the model has no parameters")
+    return weight / 2 * squared_distance([*ours.values()], [theirs[name] for name in ours])
 
 
 def l2(model: View, weight: float = 1.0) -> Tensor:

@@ -22,7 +22,11 @@ from benchmark.table import markdown  # noqa: E402
 from benchmark.worker import Checked, Sample, Unable  # noqa: E402
 
 # What needs no peer.
-OURS = [name for name, (package, *_) in LIBRARIES.items() if package in {"mlograph", "torch"}]
+OURS = [
+    pytest.param(name, marks=[pytest.mark.slow] if "compiled" in name else [])
+    for name, (package, *_) in LIBRARIES.items()
+    if package in {"mlograph", "torch"}
+]
 
 # Narrow and wide networks are the same when they are tiny.
 DISTINCT = [*{tiny(problem): name for name, problem in PROBLEMS.items()}.values()]
@@ -51,7 +55,7 @@ def test_the_first_update_is_that_of_the_reference(name: str, problem: str):
     try:
         session = library.session(job)
     except UnsupportedError:
-        assert name == "mlograph, vectorized"
+        assert name in {"mlograph, vectorized", "mlograph, processes"}
         assert not job.setting.restarts
         return
     before = flat(session)
@@ -73,6 +77,14 @@ def test_updates_go_on_as_those_of_the_loop_do(problem: str):
             session.update()
         ends.append(flat(session))
     assert torch.allclose(*ends, rtol=0, atol=1e-8)
+
+
+def test_the_networks_of_mlograph_and_of_torch_are_one_function():
+    setting = tiny(PROBLEMS["maml-16"]).setting
+    shipped, plain = setting.upper(shipped=True), setting.upper(shipped=False)
+    images, _ = setting.episodes()[0].upper
+    assert [*map(type, plain)] != [*map(type, shipped.modules())]
+    assert torch.allclose(shipped(images), plain(images), rtol=0, atol=1e-12)
 
 
 def test_problems_are_chosen_by_how_their_names_begin():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark.libraries import LIBRARIES
 from benchmark.measure import Result, measured
-from benchmark.problems import PROBLEMS, chosen, tiny
+from benchmark.problems import PROBLEMS, Problem, chosen, tiny
 from benchmark.table import markdown, plain, versions
 from benchmark.worker import Order
 
@@ -27,14 +27,16 @@ def main() -> None:
     for name in options.problem:
         print(f"{name} …", file=sys.stderr, flush=True)
         problem = tiny(PROBLEMS[name]) if options.quick else PROBLEMS[name]
-        orders = {
-            library: Order(library, problem, options.device, options.threads, options.warmup)
-            for library in options.libraries
-        }
+        orders = {library: _order(library, problem, options) for library in options.libraries}
         results[name] = measured(orders, options.rounds)
         # A run takes long: what was measured stays if it is ended early.
         _write(results, options)
     print(_text(results, options), end="")
+
+
+def _order(library: str, problem: Problem, options: Namespace) -> Order:
+    shipped = options.network == "shipped" or LIBRARIES[library][0] == "mlograph"
+    return Order(library, problem, options.device, options.threads, options.warmup, shipped)
 
 
 def _write(results: Mapping[str, Mapping[str, Result]], options: Namespace) -> None:
@@ -54,7 +56,9 @@ def _options() -> Namespace:
     add("--problem", nargs="+", default=[], metavar="NAME", help=f"or its beginning: {_NAMES}")
     add("--libraries", nargs="+", default=[*LIBRARIES], choices=[*LIBRARIES], metavar="LIBRARY",
         help=f"of {', '.join(LIBRARIES)}")  # fmt: skip
-    add("--threads", type=int, default=1, help="of each library")
+    add("--threads", type=int, default=os.cpu_count(), help="of each library, or workers of one")
+    add("--network", choices=["torch", "shipped"], default="torch",
+        help="of all but mlograph: of torch's own layers, or that of mlograph")  # fmt: skip
     add("--rounds", type=int, default=7, help="turns of half a second, or of one update")
     add("--warmup", type=int, default=2, help="updates before these")
     add("--device", choices=["cpu", "cuda"], default="cpu")
@@ -75,7 +79,8 @@ def _about(options: Namespace) -> str:
     where = _processor() if options.device == "cpu" else _accelerator()
     size = "tiny problems, whose times mean nothing; " if options.quick else ""
     return (
-        f"{size}{where}, threads: {options.threads} of {os.cpu_count()}; medians of "
+        f"{size}{where}, threads: {options.threads} of {os.cpu_count()}; "
+        f"{_NETWORKS[options.network]}; medians of "
         f"{options.rounds} rounds. Difference: of the first hypergradient to a plain reference "
         "in float64, relative.\n"
     )
@@ -97,6 +102,10 @@ def _accelerator() -> str:
 
 
 _NAMES = ", ".join(PROBLEMS)
+_NETWORKS = {
+    "torch": "ConvNets: torch's own layers, but for mlograph, which takes its own",
+    "shipped": "ConvNets: those of mlograph for everyone",
+}
 
 if __name__ == "__main__":
     main()

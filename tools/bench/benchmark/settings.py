@@ -53,10 +53,14 @@ class Setting(Protocol):
     rate: float
 
     @abstractmethod
-    def upper(self) -> nn.Module: ...
+    def upper(self, *, shipped: bool) -> nn.Module:
+        """What mlograph ships, or else the same function of torch's own layers."""
+        ...
 
     @abstractmethod
-    def lower(self) -> nn.Module: ...
+    def lower(self, *, shipped: bool) -> nn.Module:
+        """Likewise."""
+        ...
 
     @abstractmethod
     def episodes(self) -> tuple[Episode, ...]:
@@ -98,13 +102,14 @@ class FewShot:
     queries: int = 15
     restarts: bool = True
 
-    def upper(self) -> nn.Module:
+    def upper(self, *, shipped: bool) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return ConvNet(self.ways, self.hidden)
+            net = ConvNet(self.ways, self.hidden)
+        return net if shipped else _of_torch(net)
 
-    def lower(self) -> nn.Module:
-        return self.upper()
+    def lower(self, *, shipped: bool) -> nn.Module:
+        return self.upper(shipped=shipped)
 
     def episodes(self) -> tuple[Episode, ...]:
         draw = torch.Generator().manual_seed(1)
@@ -158,7 +163,7 @@ class Reweighting:
     steps: int = 1
     restarts: bool = False
 
-    def upper(self) -> nn.Module:
+    def upper(self, *, shipped: bool) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             module = Weigher(100)
@@ -167,7 +172,7 @@ class Reweighting:
                 nn.init.normal_(x, std=0.3)
             return module
 
-    def lower(self) -> nn.Module:
+    def lower(self, *, shipped: bool) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             return MLP([self.features, self.hidden, self.classes])
@@ -212,10 +217,10 @@ class Penalties:
     passes: int = 1
     restarts: bool = False
 
-    def upper(self) -> nn.Module:
+    def upper(self, *, shipped: bool) -> nn.Module:
         return Tensors(log_penalty=[self.features], init=-3.0)
 
-    def lower(self) -> nn.Module:
+    def lower(self, *, shipped: bool) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             return MLP([self.features, 1])
@@ -245,3 +250,17 @@ class Penalties:
 def _random(shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
     # In float64 always, so that both types of numbers see the same data.
     return torch.randn(shape, generator=draw, dtype=torch.float64).to(torch.get_default_dtype())
+
+
+def _of_torch(net: ConvNet) -> nn.Sequential:
+    """The same function, as it is written down everywhere: ReLU, then the halving."""
+    blocks: list[nn.Module] = []
+    for conv, norm, _, _ in net.features:
+        plain = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1, bias=False)
+        batch = nn.BatchNorm2d(norm.num_features, track_running_stats=False)
+        blocks += [plain, batch, nn.ReLU(), nn.MaxPool2d(2)]
+    found = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(*reversed(net.head.weight.shape)))
+    with torch.no_grad():
+        for ours, theirs in zip(found.parameters(), net.parameters(), strict=True):
+            ours.copy_(theirs)
+    return found

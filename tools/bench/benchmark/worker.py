@@ -31,6 +31,7 @@ class Order:
         device: `cpu` or `cuda`.
         threads: of torch.
         warmup: updates before the first one that counts.
+        shipped: the networks are those that mlograph ships.
     """
 
     library: str
@@ -38,6 +39,7 @@ class Order:
     device: str
     threads: int
     warmup: int
+    shipped: bool
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def serve(order: Order, pipe: Connection) -> None:
     _preheat(order.device)
     library = load(order.library)
     assert library is not None, "it was there when its hypergradient was checked"
-    session = library.session(Job(order.problem, order.device))
+    session = library.session(Job(order.problem, order.device, shipped=order.shipped))
     before = memory.begin(order.device)
     for _ in range(order.warmup):
         session.update()
@@ -110,7 +112,7 @@ def serve(order: Order, pipe: Connection) -> None:
 
 
 def _checked(order: Order) -> Checked | Unable:
-    job = Job(order.problem, order.device, plainly=True)
+    job = Job(order.problem, order.device, plainly=True, shipped=order.shipped)
     try:
         library = load(order.library)
         if library is None:

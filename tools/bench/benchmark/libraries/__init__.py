@@ -10,7 +10,9 @@ from benchmark.libraries.protocol import Library
 # What each way imports; the adapter beside this file, and the name of the way there.
 LIBRARIES = {
     "mlograph": ("mlograph", "mlograph", "SEQUENTIAL"),
+    "mlograph, processes": ("mlograph", "mlograph", "PROCESSES"),
     "mlograph, vectorized": ("mlograph", "mlograph", "VECTORIZED"),
+    "mlograph, compiled": ("mlograph", "mlograph", "COMPILED"),
     "loop": ("torch", "loop", "LIBRARY"),
     "Betty": ("betty", "betty", "LIBRARY"),
     "TorchOpt": ("torchopt", "torchopt", "LIBRARY"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any, final
+from weakref import finalize
 
+import torch
 from installed import version
-from torch import Tensor, float64, get_default_dtype
+from torch import Tensor
 
 import mlograph
 from benchmark.libraries.protocol import Job, UnsupportedError
@@ -23,20 +25,24 @@ from mlograph.program import Program
 
 @final
 class Mlograph:
-    """One way to run the tasks of an accumulation window."""
+    """One way to carry a graph out.
 
-    def __init__(self, tasks: str) -> None:
-        self._tasks = tasks
+    Args:
+        execution: `engine.execution`.
+    """
+
+    def __init__(self, **execution: str) -> None:
+        self._execution = execution
 
     @property
     def version(self) -> str:
         return version(mlograph.__file__, "mlograph")
 
     def session(self, job: Job) -> Running:
-        if self._tasks != "sequential" and not job.setting.restarts:
+        if self._execution.get("tasks", "sequential") != "sequential" and not job.setting.restarts:
             raise UnsupportedError("one lower loop after the other")
         try:
-            declared = graph(job, self._tasks)
+            declared = graph(job, self._execution)
             plan = declared.plan()
             program = bind(declared.structure, plan, Imports())
             return Running(program, declared.spec.engine.log_every)
@@ -53,6 +59,8 @@ class Running:
 
     def __init__(self, program: Program, log_every: int) -> None:
         self._executor = Executor(program)
+        # Its worker processes, if there are any, end with the session.
+        finalize(self, self._executor.close)
         self._log_every, self._updates = log_every, 0
         self._plan: Plan = program.plan
         self._upper = [*program.problems["upper"].model.params.values()]
@@ -70,18 +78,18 @@ class Running:
                 meter.flush()
 
 
-def graph(job: Job, tasks: str) -> mlograph.Graph:
+def graph(job: Job, execution: Mapping[str, str]) -> mlograph.Graph:
     """The graph of a job.
 
     Args:
         job: what to set up.
-        tasks: `engine.execution.tasks`.
+        execution: `engine.execution`; as many `workers` as torch has threads.
     """
     setting, terms = job.setting, job.setting.terms()
     kind, options = job.recipe()
-    precision = "float64" if get_default_dtype() == float64 else "float32"
+    precision = "float64" if torch.get_default_dtype() == torch.float64 else "float32"
     upper = {
-        "module": setting.upper(),
+        "module": setting.upper(shipped=job.shipped),
         "optimizer": {"_target_": kind, **options},
         "data": "env.upper",
         "loss": terms["upper"],
@@ -89,7 +97,7 @@ def graph(job: Job, tasks: str) -> mlograph.Graph:
         "precision": precision,
     }
     lower = {
-        "module": setting.lower(),
+        "module": setting.lower(shipped=job.shipped),
         "optimizer": {"_target_": "sgd", "lr": setting.rate},
         "data": "env.lower",
         "loss": terms["lower"],
@@ -97,13 +105,19 @@ def graph(job: Job, tasks: str) -> mlograph.Graph:
         "hypergradient": _method(job.problem.method),
         "precision": precision,
     }
+    processes = execution.get("tasks") == "processes"
+    workers = {"workers": torch.get_num_threads()} if processes else {}
     if setting.restarts:
         lower["start_from"] = "upper"
     return mlograph.Graph(
         problems={"upper": upper, "lower": lower},
         edges=[("u2l", "upper", "lower"), ("l2u", "lower", "upper")],
         env=Tape(setting.episodes()),
-        engine={"of": "upper", "device": job.device, "execution": {"tasks": tasks}},
+        engine={
+            "of": "upper",
+            "device": job.device,
+            "execution": {**execution, **workers},
+        },
     )
 
 
@@ -141,5 +155,7 @@ class Tape:
         """Nothing is kept."""
 
 
-SEQUENTIAL = Mlograph("sequential")
-VECTORIZED = Mlograph("vectorized")
+SEQUENTIAL = Mlograph(tasks="sequential")
+PROCESSES = Mlograph(tasks="processes")
+VECTORIZED = Mlograph(tasks="vectorized")
+COMPILED = Mlograph(tasks="sequential", compile="on")

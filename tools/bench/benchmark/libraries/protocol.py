@@ -65,11 +65,13 @@ class Job:
         device: where.
         plainly: the upper problem moves by its hypergradient itself, so that the hypergradient is
             where it was before less where it is then; otherwise by Adam.
+        shipped: networks are those that mlograph ships, not the same made of torch's own layers.
     """
 
     problem: Problem
     device: str
     plainly: bool = False
+    shipped: bool = True
 
     @property
     def setting(self) -> Setting:
@@ -78,11 +80,11 @@ class Job:
 
     def upper(self) -> nn.Module:
         """The module of the upper problem, on the device."""
-        return self.setting.upper().to(self.device)
+        return self.setting.upper(shipped=self.shipped).to(self.device)
 
     def lower(self) -> nn.Module:
         """The module of the lower problem, on the device."""
-        return self.setting.lower().to(self.device)
+        return self.setting.lower(shipped=self.shipped).to(self.device)
 
     def episodes(self) -> tuple[Episode, ...]:
         """The data, on the device."""
