@@ -89,7 +89,7 @@ def test_total_conditions_that_take_too_long_to_plan_are_partial_and_said(
     before = nested(tmp_path).plan().sweeps["a"]
     assert [(visit.problem, visit.total) for visit in before.visits] == [("b", True)]
     assert not before.approximations
-    monkeypatch.setattr(sweeps, "MOST_WORK", 10)
+    monkeypatch.setattr(sweeps, "MOST_WORK", 5)
     after = nested(tmp_path).plan().sweeps["a"]
     assert [(visit.problem, visit.total) for visit in after.visits] == [("b", False)]
     assert "partial curvature of 'b'" in after.approximations[0]

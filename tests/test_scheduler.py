@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from itertools import pairwise
 from math import gcd
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import hierarchies, names, structure, unchecked
 
+from mlograph import sweeps
 from mlograph.errors import GraphError
 from mlograph.graph import ProblemGraph
 from mlograph.plan import Backward, EnvStep, Instruction, Rate, Start, Step, Update, text
@@ -372,14 +373,67 @@ def _seconds(graph: ProblemGraph) -> float:
     return time.process_time() - began
 
 
-def test_a_chain_of_500_problems_is_scheduled_quickly():
+def chain() -> ProblemGraph:
+    """Each of 500 problems constrains the one below it."""
     line = names(500)
     edges = [f"l2u: {lower} -> {upper}" for upper, lower in pairwise(line)]
-    assert seconds(structure({name: {} for name in line}, [*edges, "u2l: p0 -> p499"])) < 2
+    edges += [f"u2l: {upper} -> {lower}" for upper, lower in pairwise(line)]
+    return structure({name: {} for name in line}, edges)
 
 
-def test_a_wide_graph_of_500_problems_is_scheduled_quickly():
+def one_way_chain() -> ProblemGraph:
+    """The top of 500 problems constrains the lowest."""
+    line = names(500)
+    edges = [f"l2u: {lower} -> {upper}" for upper, lower in pairwise(line)]
+    return structure({name: {} for name in line}, [*edges, "u2l: p0 -> p499"])
+
+
+def star() -> ProblemGraph:
+    """One problem above 499."""
     wide = names(500)
     edges = [f"l2u: {lower} -> p0" for lower in wide[1:]]
     edges += [f"u2l: p0 -> {lower}" for lower in wide[1:]]
-    assert seconds(structure({name: {} for name in wide}, edges)) < 2
+    return structure({name: {} for name in wide}, edges)
+
+
+def fan() -> ProblemGraph:
+    """499 problems above one: each is moved by all others."""
+    wide = names(500)
+    edges = [f"l2u: p0 -> {upper}" for upper in wide[1:]]
+    edges += [f"u2l: {upper} -> p0" for upper in wide[1:]]
+    return structure({name: {} for name in wide}, edges, engine={"of": "p1"})
+
+
+def ladder() -> ProblemGraph:
+    """166 diamonds, one above another; each problem constrains those right below it."""
+    steps = [
+        pair
+        for n in range(166)
+        for side in (f"l{n}", f"r{n}")
+        for pair in ((side, f"n{n}"), (f"n{n + 1}", side))
+    ]
+    problems = dict.fromkeys(name for pair in reversed(steps) for name in pair)
+    edges = [f"l2u: {lower} -> {upper}" for upper, lower in steps]
+    edges += [f"u2l: {upper} -> {lower}" for upper, lower in steps]
+    return structure({name: {} for name in problems}, edges)
+
+
+LARGE = (chain, one_way_chain, star, fan, ladder)
+
+
+@pytest.mark.parametrize("make", LARGE)
+def test_a_graph_of_500_problems_is_scheduled_quickly(make: Callable[[], ProblemGraph]):
+    assert seconds(make()) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("make", "most"), [(chain, 2_500), (one_way_chain, 1_000), (star, 600), (ladder, 4_000)]
+)
+def test_its_sweeps_look_at_few_problems_for_each_of_500(
+    make: Callable[[], ProblemGraph], most: int, monkeypatch: pytest.MonkeyPatch
+):
+    graph = make()
+    within_any = schedule(graph).sweeps
+    # With more to look at, conditions would be partial ones, or there would be no plan.
+    monkeypatch.setattr(sweeps, "MOST_WORK", most)
+    assert schedule(graph).sweeps == within_any

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-
-import graphviz
+from typing import TYPE_CHECKING
 
 from mlograph.diagrams.drawing import Drawing, Edge, Key, Node
 from mlograph.diagrams.engines import Engine
 from mlograph.diagrams.palette import FACES, INK, LINES, PAPER, SOFT
+
+if TYPE_CHECKING:
+    import graphviz
 
 # One name, and one whose widths every engine knows: a list of fonts is measured as if unknown.
 _FONT = "Arial"
@@ -22,6 +24,9 @@ def render_dot(drawing: Drawing, engines: Sequence[Engine] = ()) -> bytes:
 
 def dot_text(drawing: Drawing) -> str:
     """The drawing in the DOT language: uppers above lowers, title on top, legend below."""
+    # Only here: it takes a tenth of the time in which `check` answers.
+    import graphviz  # noqa: PLC0415
+
     graph = graphviz.Digraph(
         "mlograph",
         graph_attr={
