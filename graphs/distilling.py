@@ -1,33 +1,37 @@
 """What distilling.yaml begins with, and how each of its students does."""
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
-from mlograph.data import digits
+from mlograph.data import labelled_images
 from mlograph.nn import Tensors, loaded
 from mlograph.problem import Problem
 from mlograph.views import View
 
 
-def images(begin: str = "noise", seed: int = 0) -> torch.nn.Module:
-    """One image for each of ten classes, and the logarithm of a learning rate.
+def images(dataset: Dataset[Any], begin: str = "mean", seed: int = 0) -> torch.nn.Module:
+    """One image for each class of a data set, and the logarithm of a learning rate.
 
     Args:
-        begin: `noise`; `real`, the first training image of each class; or `mean`, the mean of all
-            of them.
-        seed: of the noise, or of the training images.
+        dataset: such as `mlograph.data.digits`.
+        begin: `mean`, the mean of all images of the class; `real`, the first of them; or `noise`.
+        seed: of the noise.
     """
-    train = digits("train", train=1200, validation=100, seed=seed)
-    chosen = [train.images[train.labels == label] for label in range(10)]
+    train = labelled_images(dataset)
+    chosen = [train.gather(torch.where(train.labels == label)[0]) for label in range(10)]
     match begin:
         case "real":
             made = torch.stack([each[0] for each in chosen])
         case "mean":
             made = torch.stack([each.mean(dim=0) for each in chosen])
         case _:
-            made = 0.5 + 0.3 * torch.randn(10, 1, 8, 8, generator=Generator().manual_seed(seed))
-    module = Tensors(images=[10, 1, 8, 8], log_rate=[])
+            noise = torch.randn(10, *chosen[0].shape[1:], generator=Generator().manual_seed(seed))
+            made = 0.5 + 0.3 * noise
+    module = Tensors(images=made.shape, log_rate=[])
     return loaded(module, {"images": made}, missing=["log_rate"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import mlograph
+from mlograph.data.idx_files import FASHION
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tools" / "gallery"))
@@ -51,6 +53,8 @@ def test_every_graph_runs(path: Path, tmp_path: Path):
     if "omniglot" in path.stem and not OMNIGLOT.is_dir():
         pytest.skip("no Omniglot here")
     overrides = quick(path)
+    if "fashion" in path.stem and not Path(FASHION).is_dir():
+        pytest.skip("no Fashion-MNIST here")
     if "omniglot" in path.stem:
         overrides += ["engine.validate.tasks=1", "engine.validate.final_tasks=1"]
     earlier = mlograph.load(path).spec.vars.get("run")
@@ -61,6 +65,18 @@ def test_every_graph_runs(path: Path, tmp_path: Path):
         overrides.append(f"vars.run={tmp_path / first.stem}")
     result = mlograph.load(path, overrides).run(quiet=True)
     assert result.last("validation")
+
+
+@every_graph
+def test_every_header_says_what_the_full_scale_is(path: Path):
+    """And the settings in it are settings of its graph."""
+    header = path.read_text("utf-8").partition("\nmlograph: 1\n")[0]
+    paragraphs = [" ".join(part.replace("\n#", " ").split()) for part in header.split("\n#\n")]
+    (full,) = [text for text in paragraphs if "At full scale: " in text]
+    assert len(full.partition("At full scale: ")[2]) > 60
+    assert "TODO" not in header
+    settings = re.findall(r"(?<!\S)\+?(?:vars|env|engine|problems)\.[\w.]+=[\w.]*\w", full)
+    mlograph.load(path, settings).check()
 
 
 @every_entry
@@ -74,6 +90,16 @@ def test_overrides_of_entries_fit_their_graphs(entry: Entry):
     for stage in variants:
         overrides = [text.replace("{runs}", "runs") for text in stage.overrides]
         mlograph.load(stage.graph, overrides).check()
+
+
+@every_graph
+def test_no_data_are_read_before_a_run(path: Path, tmp_path: Path):
+    """Graphs are checked and planned on machines that have none of their data."""
+    known = mlograph.load(path).spec.vars
+    elsewhere = [f"vars.root={tmp_path / 'nowhere'}"] if "root" in known else []
+    graph = mlograph.load(path, elsewhere)
+    graph.check()
+    assert graph.plan()
 
 
 def test_all_or_some_entries_can_be_chosen():

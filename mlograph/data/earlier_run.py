@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlograph.checkpoints import Store
+from mlograph.checkpoints import Store, understood
 from mlograph.errors import UsageError, did_you_mean
 
 
@@ -33,7 +33,7 @@ def learned(run: str, problem: str) -> dict[str, Tensor]:
 
     Raises:
         UsageError: there is no run, or none that has ended, or it has no such problem.
-        StorageError: its checkpoints are damaged.
+        StorageError: its checkpoints are damaged, or of another version of mlograph.
     """
     directory = Path(run)
     if not (directory / "checkpoints").is_dir():
@@ -47,8 +47,11 @@ def learned(run: str, problem: str) -> dict[str, Tensor]:
         found = [directory]
     for path in found:
         state = Store(path / "checkpoints").load(lambda storage, _: storage.cpu())
-        if state is not None and state.state["rest"]["ended"] is not None:
-            return _tensors(state.state["problems"], problem, path)
+        if state is None:
+            continue
+        with understood(state.state):
+            if state.state["rest"]["ended"] is not None:
+                return _tensors(state.state["problems"], problem, path)
     raise UsageError(f"run: '{found[0]}' has not ended; go on with: mlograph resume {found[0]}")
 
 

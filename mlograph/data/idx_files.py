@@ -16,6 +16,8 @@ from mlograph.errors import UsageError, did_you_mean
 
 # The beginning of the names of a split's files; both levels train on parts of the same ones.
 _PREFIXES = {"train": "train", "validation": "train", "test": "t10k"}
+# Where Debian's package dataset-fashion-mnist puts its files.
+FASHION = "/usr/share/datasets/fashion-mnist"
 # The third byte of a file: numbers are unsigned bytes.
 _BYTES = 0x08
 
@@ -62,6 +64,38 @@ def idx_images(
     order = torch.randperm(len(labels), generator=Generator("cpu").manual_seed(seed))
     chosen = order[:train] if split == "train" else order[train : train + validation]
     return ImageClasses(images[chosen], labels[chosen])
+
+
+def fashion_mnist(
+    split: str = "train",
+    *,
+    root: str | Path = FASHION,
+    train: int = 10_000,
+    validation: int = 1_000,
+    seed: int = 0,
+) -> ImageClasses:
+    """Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 70,000 photos of ten kinds of clothes.
+
+    Args:
+        split: `train`, `validation` or `test`, as for `idx_images`, and so are all others.
+        root: where Debian's package dataset-fashion-mnist puts the files, or another folder.
+        train: images to train on.
+        validation: images for the upper level.
+        seed: chooses other splits.
+
+    Returns:
+        images (n, 1, 28, 28) in [0, 1], and labels 0 to 9: T-shirt, trouser, pullover, dress, coat,
+        sandal, shirt, sneaker, bag, ankle boot.
+
+    Raises:
+        UsageError: there is no such folder, or as for `idx_images`.
+    """
+    if not Path(root).is_dir():
+        raise UsageError(
+            f"root: there is no Fashion-MNIST in '{root}': `apt-get install dataset-fashion-mnist` "
+            f"(Debian, Ubuntu) puts it into '{FASHION}', or give a folder with its four files"
+        )
+    return idx_images(root, split, train=train, validation=validation, seed=seed)
 
 
 @lru_cache(maxsize=4)

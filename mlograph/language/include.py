@@ -5,24 +5,69 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from mlograph.errors import Fault, GraphError, Location
+from mlograph.errors import Fault, GraphError, Location, Path
 from mlograph.language.document import MAX_NODES, read_document
+from mlograph.language.keys import keys_at, shorthand_at
 from mlograph.language.text import MAX_BYTES, Text, from_file
-from mlograph.language.tree import Entry, Mapping, Node, Scalar, Sequence, describe
+from mlograph.language.tree import Entry, Mapping, Node, Scalar, Sequence, describe, plain
 
 MAX_FILES = 64
 
 
-def merge(base: Mapping, over: Mapping) -> Mapping:
-    """Deep merge: mappings key by key, everything else replaced by what `over` says."""
+def merge(base: Mapping, over: Mapping, path: Path = ()) -> Mapping:
+    """Deep merge: mappings key by key, everything else replaced by what `over` says.
+
+    Where `over` names another `_target_` or another `method`, or a module to `copy`, the arguments
+    in `base` are those of something else and do not stay.
+
+    Args:
+        base: what is included.
+        over: what is laid over it.
+        path: where both stand in the graph.
+    """
     entries = dict(base.entries)
+    if _is_another(base, over, path):
+        entries = {key: entry for key, entry in entries.items() if key in _of_any(path)}
     for key, entry in over.entries.items():
-        below = entries[key].value if key in entries else None
+        place = (*path, key)
+        below = _opened(entries[key].value, place) if key in entries else None
         if isinstance(below, Mapping) and isinstance(entry.value, Mapping):
-            entries[key] = Entry(entry.key, merge(below, entry.value))
+            entries[key] = Entry(entry.key, merge(below, entry.value, place))
         else:
             entries[key] = entry
     return Mapping(entries, over.location)
+
+
+def _is_another(base: Mapping, over: Mapping, path: Path) -> bool:
+    """Whether `over` says what it is, and `base` is not that."""
+    says = {key: over.entries[key] for key in _kinds(path) if key in over.entries}
+    return bool(says) and any(
+        key not in base.entries or plain(base.entries[key].value) != plain(entry.value)
+        for key, entry in says.items()
+    )
+
+
+def _kinds(path: Path) -> tuple[str, ...]:
+    """The keys that say what a mapping at `path` is, so that its other keys depend on them."""
+    if not path:
+        return ()
+    if shorthand_at(path) == "method":
+        return ("method",)
+    return ("_target_", "copy") if path[-1] == "module" else ("_target_",)
+
+
+def _of_any(path: Path) -> frozenset[str]:
+    """Keys at `path` that are no arguments of a component, such as `every` under `validate`."""
+    kinds = _kinds(path)
+    return frozenset() if kinds == ("method",) else keys_at(path, None).names - {*kinds}
+
+
+def _opened(node: Node, path: Path) -> Node:
+    """The mapping that a bare text is short for: `adam` for `{_target_: adam}`."""
+    short = shorthand_at(path) if isinstance(node, Scalar) else None
+    if short and isinstance(node, Scalar) and isinstance(node.value, str):
+        return Mapping({short: Entry(node.location, node)}, node.location)
+    return node
 
 
 def without_include(root: Mapping) -> Mapping:

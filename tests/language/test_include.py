@@ -41,6 +41,77 @@ def test_this_file_is_laid_over_what_it_includes(files: Write):
     assert spec.problems["lower"].optimizer.args == {"lr": 1}
 
 
+def laid_over(files: Write, base: str, over: str) -> object:
+    """The first problem's block `base` says, once a file with `over` in it includes that."""
+    text = GRAPH.replace("    loss: losses.lower\n", f"    loss: losses.lower\n    {base}\n")
+    text = text.replace("    optimizer: torch.optim.SGD\n" * ("optimizer" in base), "")
+    text = text.replace("    module: {copy: upper}\n" * ("module" in base), "")
+    files(base=text, main=f"include: base.yaml\nproblems: {{lower: {{{over}}}}}")
+    return loads(load("main.yaml").resolved).spec.problems["lower"]
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "target", "arguments"),
+    [
+        ("optimizer: {_target_: a, lr: 1, momentum: 2}", "optimizer: {_target_: b, lr: 3}",
+         "b", {"lr": 3}),
+        ("optimizer: {_target_: a, lr: 1, momentum: 2}", "optimizer: {_target_: a, lr: 3}",
+         "a", {"lr": 3, "momentum": 2}),
+        ("optimizer: {_target_: a, lr: 1, momentum: 2}", "optimizer: {lr: 3}",
+         "a", {"lr": 3, "momentum": 2}),
+        ("optimizer: {_target_: a, lr: 1}", "optimizer: b", "b", {}),
+        ("optimizer: a", "optimizer: {lr: 3}", "a", {"lr": 3}),
+        ("optimizer: a", "optimizer: {_target_: b, lr: 3}", "b", {"lr": 3}),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_target_do_not_stay(
+    files: Write, base: str, over: str, target: str, arguments: dict[str, int]
+):
+    optimizer = laid_over(files, base, over).optimizer
+    assert (optimizer.target, optimizer.args) == (target, arguments)
+
+
+def test_arguments_inside_arguments_are_laid_over_in_the_same_way(files: Write):
+    base = "data: {_target_: a, size: 1, dataset: {_target_: b, x: 1, inner: {_target_: c, y: 2}}}"
+    over = "data: {dataset: {x: 3, inner: {_target_: d, z: 4}}}"
+    data = laid_over(files, base, over).data
+    assert (data.target, data.args["size"]) == ("a", 1)
+    assert (data.args["dataset"].target, data.args["dataset"].args["x"]) == ("b", 3)
+    assert data.args["dataset"].args["inner"].args == {"z": 4}
+
+
+def test_options_of_another_method_do_not_stay(files: Write):
+    files(base=GRAPH, main="include: base.yaml\nproblems: {lower: {hypergradient: {method: soba}}}")
+    assert load("main.yaml").spec.problems["lower"].hypergradient.method == "soba"
+    files(main="include: base.yaml\nproblems: {lower: {hypergradient: {damping: 0.5}}}")
+    cg = load("main.yaml").spec.problems["lower"].hypergradient
+    assert (cg.method, cg.iterations, cg.damping) == ("cg", 3, 0.5)
+
+
+def test_a_module_of_its_own_takes_the_place_of_a_copy(files: Write):
+    made = laid_over(files, "module: {copy: upper}", "module: {_target_: a, x: 1}").module
+    assert (made.target, made.args) == ("a", {"x": 1})
+    copied = laid_over(files, "module: {_target_: a, x: 1}", "module: {copy: upper}").module
+    assert copied.copy_of == "upper"
+
+
+def test_what_is_no_argument_of_a_target_stays(files: Write):
+    validate = "engine: {steps: 9, validate: {_target_: a, x: 1, every: 7}}"
+    files(base=f"{GRAPH}{validate}\n", main="include: base.yaml\nengine: {validate: b}")
+    assert load("main.yaml").spec.engine.validate_.every is None
+    files(main="include: base.yaml\nengine: {validate: {_target_: b, y: 2}}")
+    found = load("main.yaml").spec.engine.validate_
+    assert (found.every, found.validator.target, found.validator.args) == (7, "b", {"y": 2})
+
+
+def test_plain_values_have_no_targets(files: Write):
+    files(
+        base=f"{GRAPH}".replace("list: [1, 2]", "made: {method: a, x: 1}"),
+        main="include: base.yaml\nvars: {made: {method: b}}",
+    )
+    assert load("main.yaml").spec.vars["made"] == {"method": "b", "x": 1}
+
+
 def test_of_several_files_the_later_wins(files: Write):
     files(base=GRAPH, more="name: more\ndescription: both", main="include: [base.yaml, more.yaml]")
     spec = load("main.yaml").spec

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gallery.entry import Baseline, Entry, Stage
+from gallery.pieces import SEED, both, digits, fashion, noisy_digits, noisy_fashion
 
 _FEW_STEPS = ("engine.steps=2",)
 # Few tasks as well, and no classifier trained for comparison.
@@ -66,26 +67,9 @@ FEW_SHOT = (
 )
 
 _CLEANING = "problems.classifier.data.dataset"
-# Other splits and other wrong labels with every seed, as in the graphs.
-_SEED = 'seed: "${engine.seed}"'
-
-
-def _digits(split: str, train: int = 600, clean: int = 100) -> str:
-    sizes = f"split: {split}, train: {train}, validation: {clean}"
-    return f"{{_target_: mlograph.data.digits, {sizes}, {_SEED}}}"
-
-
-def _noisy(split: str) -> str:
-    kind = "_target_: mlograph.data.noisy_labels, noise: 0.5"
-    return f"{{{kind}, {_SEED}, dataset: {_digits(split)}}}"
-
-
-def _both(*datasets: str) -> str:
-    return f"{{_target_: torch.utils.data.ConcatDataset, datasets: [{', '.join(datasets)}]}}"
-
-
+_NEEDS_FASHION = "Fashion-MNIST (apt-get install dataset-fashion-mnist)"
 _TAIL = (
-    f"{{_target_: mlograph.data.long_tail, factor: 100.0, dataset: {_digits('train', train=1000)}}}"
+    f"{{_target_: mlograph.data.long_tail, factor: 100.0, dataset: {digits('train', train=1000)}}}"
 )
 _DIGITS_ALONE = "tools/gallery/baselines/digits.yaml"
 
@@ -101,7 +85,7 @@ DATA = (
                 (
                     "problems.trust.optimizer.lr=0.0",
                     "problems.trust.module.rows=100",
-                    f"{_CLEANING}.dataset={_digits('validation')}",
+                    f"{_CLEANING}.dataset={digits('validation')}",
                 ),
             ),
             Baseline(
@@ -109,22 +93,48 @@ DATA = (
                 (
                     "problems.trust.optimizer.lr=0.0",
                     "problems.trust.module.rows=700",
-                    f"{_CLEANING}.dataset={_both(_noisy('train'), _digits('validation'))}",
+                    f"{_CLEANING}.dataset={both(noisy_digits(), digits('validation'))}",
                 ),
             ),
         ),
         quick=(*_FEW_STEPS, "problems.classifier.warmup_steps=1"),
     ),
     Entry(
+        "fashion_cleaning",
+        "graphs/fashion_cleaning.yaml",
+        "accuracy",
+        (
+            Baseline("all weights equal", ("problems.trust.optimizer.lr=0.0",)),
+            Baseline(
+                "clean samples alone",
+                (
+                    "problems.trust.optimizer.lr=0.0",
+                    "problems.trust.module.rows=500",
+                    f"{_CLEANING}.dataset={fashion('validation')}",
+                ),
+            ),
+            Baseline(
+                "noisy and clean samples",
+                (
+                    "problems.trust.optimizer.lr=0.0",
+                    "problems.trust.module.rows=5500",
+                    f"{_CLEANING}.dataset={both(noisy_fashion(), fashion('validation'))}",
+                ),
+            ),
+        ),
+        quick=(*_FEW_STEPS, "problems.classifier.warmup_steps=1"),
+        needs=_NEEDS_FASHION,
+    ),
+    Entry(
         "l2rw",
         "graphs/l2rw.yaml",
         "accuracy",
         (
-            Baseline("all weights equal", (f"{_CLEANING}={_noisy('train')}",), _DIGITS_ALONE),
+            Baseline("all weights equal", (f"{_CLEANING}={noisy_digits()}",), _DIGITS_ALONE),
             Baseline("clean samples alone", (), _DIGITS_ALONE),
             Baseline(
                 "noisy and clean samples",
-                (f"{_CLEANING}={_both(_noisy('train'), _digits('validation'))}",),
+                (f"{_CLEANING}={both(noisy_digits(), digits('validation'))}",),
                 _DIGITS_ALONE,
             ),
         ),
@@ -148,7 +158,7 @@ DATA = (
                 "trained on the 100 balanced ones too",
                 (
                     "problems.weigher.optimizer.lr=0.0",
-                    f"{_CLEANING}={_both(_TAIL, _digits('validation', train=1000))}",
+                    f"{_CLEANING}={both(_TAIL, digits('validation', train=1000))}",
                 ),
             ),
         ),
@@ -160,6 +170,13 @@ DATA = (
         (Baseline("weights fixed", ("problems.weigher.optimizer.lr=0.0",)),),
         quick=(*_FEW_STEPS, "problems.classifier.warmup_steps=1"),
     ),
+)
+
+_FEW = digits("validation", clean=30)
+_ROBUST = "tools/gallery/baselines/robust.yaml"
+_CROSS_ENTROPY = (
+    "problems.classifier.loss=[{_target_: mlograph.losses.cross_entropy, model: classifier}, "
+    "{_target_: mlograph.losses.l2, model: classifier, weight: 1e-3}]"
 )
 
 _HALF = {"train": 200, "clean": 200}
@@ -176,7 +193,7 @@ TUNING = (
                 (
                     "problems.decay.optimizer.lr=0.0",
                     "problems.model.data.dataset.dataset="
-                    + _both(_digits("train", **_HALF), _digits("validation", **_HALF)),
+                    + both(digits("train", **_HALF), digits("validation", **_HALF)),
                 ),
             ),
         ),
@@ -187,6 +204,31 @@ TUNING = (
         "graphs/hpo.yaml",
         "accuracy",
         (Baseline("penalties fixed", ("problems.penalties.optimizer.lr=0.0",)),),
+    ),
+    Entry(
+        "learned_loss",
+        "graphs/learned_loss.yaml",
+        "accuracy",
+        (
+            Baseline("cross-entropy", ("problems.series.optimizer.lr=0.0", "engine.steps=1")),
+            Baseline("generalised cross-entropy", (), _ROBUST),
+            Baseline(
+                "the same, with three times the rate",
+                ("problems.classifier.optimizer.lr=0.3",),
+                _ROBUST,
+            ),
+            Baseline(
+                "clean samples alone",
+                (_CROSS_ENTROPY, f"{_CLEANING}={_FEW}"),
+                _ROBUST,
+            ),
+            Baseline(
+                "noisy and clean samples",
+                (_CROSS_ENTROPY, f"{_CLEANING}={both(noisy_digits(clean=30), _FEW)}"),
+                _ROBUST,
+            ),
+        ),
+        quick=(*_FEW_STEPS, "vars.length=2"),
     ),
     Entry(
         "learned_rate",
@@ -215,7 +257,7 @@ STRUCTURE: tuple[Entry, ...] = (
         (
             Baseline(
                 "a cell drawn at random",
-                (f"{_CELL}={{_target_: darts.drawn, channels: 8, {_SEED}}}",),
+                (f"{_CELL}={{_target_: darts.drawn, channels: 8, {SEED}}}",),
                 graph="graphs/darts_retrain.yaml",
             ),
             Baseline(
@@ -262,6 +304,23 @@ STRUCTURE: tuple[Entry, ...] = (
         quick=(*_FEW_STEPS, "vars.length=2"),
     ),
     Entry(
+        "fashion_distilling",
+        "graphs/fashion_distilling.yaml",
+        "accuracy",
+        (
+            Baseline(
+                "means of the classes, 400 steps",
+                (_STILL("images"), "engine.steps=1", "vars.length=400"),
+            ),
+            Baseline(
+                "one image of each class, 400 steps",
+                (_STILL("images"), "engine.steps=1", "vars.length=400", "vars.begin=real"),
+            ),
+        ),
+        quick=(*_FEW_STEPS, "vars.length=2"),
+        needs=_NEEDS_FASHION,
+    ),
+    Entry(
         "nested",
         "graphs/nested.yaml",
         "accuracy",
@@ -292,7 +351,7 @@ STRUCTURE: tuple[Entry, ...] = (
                 (
                     _STILL("policy"),
                     "problems.policy.module.init=-20.0",
-                    f"{_CLEANING}={{_target_: augmenting.worn, split: both, {_SEED}}}",
+                    f"{_CLEANING}={{_target_: augmenting.worn, split: both, {SEED}}}",
                 ),
             ),
         ),
