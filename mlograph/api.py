@@ -16,7 +16,6 @@ from mlograph.checks import faults_of
 from mlograph.components import Imports
 from mlograph.declaration import Declaration
 from mlograph.errors import Fault, GraphError, MlographError, UsageError, did_you_mean
-from mlograph.explain import explain
 from mlograph.graph import ProblemGraph
 from mlograph.language.faults import limited
 from mlograph.language.spec import GraphSpec
@@ -184,7 +183,7 @@ class Graph:
 
     def explain(self) -> str:
         """The plan in words."""
-        return explain(self.structure, self.plan())
+        return self._declaration.explained()
 
     def render(self, fmt: str = "svg") -> bytes:
         """The diagram in one of the formats `mlograph.diagrams.FORMATS`.
@@ -194,7 +193,7 @@ class Graph:
         """
         if fmt not in diagrams.FORMATS:
             raise UsageError(f"no format '{fmt}' ({did_you_mean(fmt, diagrams.FORMATS)})")
-        return diagrams.render(self.structure, self.plan(), fmt)
+        return self._declaration.rendered(fmt)
 
     def save_diagram(self, path: str | os.PathLike[str], fmt: str | None = None) -> None:
         """Writes the diagram to a file, whose suffix tells the format unless `fmt` does.
@@ -253,8 +252,9 @@ class Graph:
         with declaration.telling(), _watched(quiet, verbose, profile) as (screens, watch):
             sinks = (*loggers, *screens)
             if directory is None:
-                return run(structure, plan, declaration.imports, sinks, watch=watch)
-            runner = partial(run, ends_process=ends_process, watch=watch)
+                hide = declaration.hidden
+                return run(structure, plan, declaration.imports, sinks, watch=watch, hide=hide)
+            runner = partial(run, ends_process=ends_process, watch=watch, hide=declaration.hidden)
             return run_in_directory(
                 declaration, Path(directory), sinks, runner, exact=exact, profile=watch.profile
             )
@@ -294,7 +294,7 @@ class Graph:
 
         declaration, opened = self._declaration, rundir.opened(Path(directory))
         with declaration.telling(), _watched(quiet, verbose, profile) as (screens, watch):
-            runner = partial(run, ends_process=ends_process, watch=watch)
+            runner = partial(run, ends_process=ends_process, watch=watch, hide=declaration.hidden)
             sinks = (*loggers, *screens)
             return resume_in_directory(declaration, opened, sinks, runner, tell, watch.profile)
 

@@ -30,27 +30,55 @@ class Feed(Protocol):
         ...
 
 
+class Ahead(Protocol):
+    """Has the batches of a source ready before they are wanted."""
+
+    def draw(self) -> Any:
+        """The next batch, as the source would have given it."""
+        ...
+
+    def standing(self) -> dict[str, Any] | None:
+        """The state of the source where the run has read to; None where it stands there itself."""
+        ...
+
+    def settle(self) -> None:
+        """Let the source itself stand where the run has read to."""
+        ...
+
+
 @final
 class SharedEnv:
-    """The Env of a run with the batches of its last step."""
+    """The Env of a run with the batches of its last step.
+
+    Attributes:
+        ahead: steps ahead of the run, if somebody does.
+    """
 
     def __init__(self, env: Env) -> None:
-        self.env = env
+        self._env = env
         self._current: Mapping[str, Any] = {}
+        self.ahead: Ahead | None = None
+
+    @property
+    def env(self) -> Env:
+        """The Env, after the last step."""
+        if self.ahead is not None:
+            self.ahead.settle()
+        return self._env
 
     def step(self) -> None:
         """Move the Env on."""
-        self._current = self.env.step()
+        self._current = self._env.step() if self.ahead is None else self.ahead.draw()
 
     @contextmanager
     def replaced(self, env: Env) -> Iterator[None]:
         """Another Env stands in for this one inside; this one does not move."""
-        kept = (self.env, self._current)
-        self.env, self._current = env, {}
+        kept = (self._env, self._current, self.ahead)
+        self._env, self._current, self.ahead = env, {}, None
         try:
             yield
         finally:
-            self.env, self._current = kept
+            self._env, self._current, self.ahead = kept
 
     def batch(self, name: str) -> Any:
         """The batch `name` of the last step."""
@@ -60,19 +88,21 @@ class SharedEnv:
     @property
     def again(self) -> Mapping[str, Any]:
         """By name, the present batches that the Env itself gives again once it is restored."""
-        return self._current if isinstance(self.env, RepeatingEnv) else {}
+        return self._current if isinstance(self._env, RepeatingEnv) else {}
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the Env, and the batches of its last step unless it gives them `again`."""
         current = {} if self.again else dict(self._current)
-        return {"env": self.env.state_dict(), "current": current, "stepped": bool(self._current)}
+        standing = None if self.ahead is None else self.ahead.standing()
+        env = self._env.state_dict() if standing is None else standing
+        return {"env": env, "current": current, "stepped": bool(self._current)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
-        self.env.load_state_dict(state["env"])
+        self._env.load_state_dict(state["env"])
         self._current = state["current"]
-        if isinstance(self.env, RepeatingEnv) and state["stepped"]:
-            self._current = self.env.repeat()
+        if isinstance(self._env, RepeatingEnv) and state["stepped"]:
+            self._current = self._env.repeat()
 
 
 @dataclass(frozen=True)
@@ -117,48 +147,61 @@ def checked_batches(data: object) -> Iterable[Any]:
 class IterableFeed:
     """Walks through an iterable again and again.
 
+    Attributes:
+        source: the iterable.
+        owner: its place in the graph.
+        reading: where it is read.
+        ahead: reads ahead of the run, if somebody does.
+
     Raises:
         UsageError: the iterable is empty, fails, or cannot be repeated.
     """
 
     def __init__(self, source: Iterable[Any], owner: str) -> None:
-        self._source = source
-        self._owner = owner
-        self._reading = Reading(source, owner)
+        self.source = source
+        self.owner = owner
+        self.reading = Reading(source, owner)
+        self.ahead: Ahead | None = None
 
     def next(self) -> Any:
         """The next batch."""
+        return self.here() if self.ahead is None else self.ahead.draw()
+
+    def here(self) -> Any:
+        """The next batch, read when it is wanted."""
         for _ in range(2):
-            with _blamed(self._owner):
+            with _blamed(self.owner):
                 try:
-                    return self._reading.draw()
+                    return self.reading.draw()
                 except StopIteration:
                     continue
-        raise UsageError(f"{self._owner}: the data gave no batch, or cannot be read a second time")
+        raise UsageError(f"{self.owner}: the data gave no batch, or cannot be read a second time")
 
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Batches drawn inside leave no trace."""
-        if isinstance(self._source, Iterator):
+        if isinstance(self.source, Iterator):
             raise UsageError(
-                f"{self._owner}: validation would use up an iterator that can be read only once; "
+                f"{self.owner}: validation would use up an iterator that can be read only once; "
                 "give an iterable, such as a DataLoader"
             )
-        kept, self._reading = self._reading, Reading(self._source, self._owner)
+        kept = (self.reading, self.ahead)
+        self.reading, self.ahead = Reading(self.source, self.owner), None
         try:
-            with undisturbed(self._source):
+            with undisturbed(self.source):
                 yield
         finally:
-            self._reading = kept
+            self.reading, self.ahead = kept
 
     def state_dict(self) -> dict[str, Any]:
         """Where the reading stands."""
-        return self._reading.state_dict()
+        standing = None if self.ahead is None else self.ahead.standing()
+        return self.reading.state_dict() if standing is None else standing
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave, the data being as they were at the beginning."""
-        with _blamed(self._owner):
-            self._reading.load_state_dict(state)
+        with _blamed(self.owner):
+            self.reading.load_state_dict(state)
 
 
 @dataclass(frozen=True)

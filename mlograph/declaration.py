@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from mlograph import language
+from mlograph import diagrams, language
 from mlograph.checks import examine
 from mlograph.components import Imports
 from mlograph.errors import Fault, GraphError, NumericError, StorageError, UsageError
+from mlograph.explain import explain
 from mlograph.graph import ProblemGraph, warnings
 from mlograph.language.faults import limited
 from mlograph.language.source import Source
@@ -99,6 +100,30 @@ class Declaration:
     def hidden(self, text: str) -> str:
         """`text` without what came from the environment: what a component says may repeat it."""
         return text if self.source is None else self.source.hidden(text)
+
+    @property
+    def shown(self) -> ProblemGraph:
+        """The structure as people may see it: what came from the environment may be wrapped."""
+        described = {"description": self.hidden(self.spec.description)}
+        return replace(self.structure, spec=self.spec.model_copy(update=described))
+
+    def explained(self) -> str:
+        """The plan in words.
+
+        Raises:
+            GraphError: everything that is wrong with what the graph means.
+        """
+        return self.hidden(explain(self.shown, self.plan))
+
+    def rendered(self, fmt: str) -> bytes:
+        """The diagram in one of the formats `mlograph.diagrams.FORMATS`.
+
+        Raises:
+            GraphError: everything that is wrong with what the graph means.
+            UsageError: it cannot be drawn here.
+        """
+        drawing = diagrams.render(self.shown, self.plan, fmt)
+        return drawing if b"\0" in drawing else self.hidden(drawing.decode()).encode()
 
     def _locate(self, fault: Fault) -> Fault:
         return fault if self.source is None else self.source.locate(fault)

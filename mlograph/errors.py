@@ -84,6 +84,10 @@ class NumericError(MlographError):
     exit_code: ClassVar[int] = 3
 
 
+class BusyError(UsageError):
+    """Another process works on the same run or sweep."""
+
+
 class StorageError(UsageError):
     """What belongs on a disk cannot be written there, or not be read again."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlograph.evaluations import evaluations
 from mlograph.graph import ProblemGraph, env_batches
+from mlograph.language.spec import Component, EnvBatch, Recipe
 from mlograph.plan import (
     EnvStep,
     Folded,
@@ -45,6 +46,7 @@ def explain(graph: ProblemGraph, plan: Plan) -> str:
             *_instructions("period", plan.period),
             *_tasks(plan),
             *_compiled(graph, plan),
+            *_prefetched(graph),
             *_evaluations(graph, plan),
         ],
         *([*_sweep(graph, plan, sweep)] for sweep in plan.sweeps.values() if sweep.visits),
@@ -102,10 +104,11 @@ _NUMBERS = frozenset({"updates", "passes", "unroll", "accumulate", "warm-up"})
 
 def _row(graph: ProblemGraph, plan: Plan, name: str) -> tuple[str, ...]:
     spec, rate = graph.problems[name], plan.rates[name]
+    read = graph.reads(name)
     reads = [
         f"{other} (start)" if other == spec.start_from else other
         for other in graph.problems
-        if other in graph.reads(name)
+        if other in read
     ]
     return (
         name,
@@ -193,17 +196,60 @@ def _compiled(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     if how == "off":
         return
     methods = {n: s.hypergradient for n, s in graph.problems.items() if is_answering(plan, n)}
-    recorded = [name for name, method in methods.items() if method.records != "nothing"]
+    recorded = [name for name, method in methods.items() if method.records == "graphs"]
+    steps = [name for name, method in methods.items() if method.back]
     texts = [
         f"gradients of {_listed([name for name in graph.problems if name not in recorded])}",
         f"Hessian products of {_listed([n for n, m in methods.items() if m.compilable])}",
+        f"gradients in recorded steps, and the way back through them, of {_listed(steps)}",
     ]
     when = "" if how == "on" else ", where the rest of a run saves more than compiling takes"
     texts = [text + when for text in texts if not text.endswith(" of ")]
-    texts += [f"not the loops of {name}, which {methods[name].method} records" for name in recorded]
-    if any(isinstance(one, Tasks) for one in plan.tasks):
+    left = [name for name in recorded if name not in steps]
+    texts += [f"not the loops of {name}, which {methods[name].method} records" for name in left]
+    if any(isinstance(one, Tasks) and not one.processes for one in plan.tasks):
         texts.append("not what runs at once")
     yield from _paragraph("compiled", texts)
+
+
+def _prefetched(graph: ProblemGraph) -> Iterator[str]:
+    """Which sources of batches are read ahead, and why others are not."""
+    how = graph.spec.engine.execution.prefetch
+    sources = [*_sources(graph)]
+    wanted = [place for place, reason in sources if not reason]
+    if how == "off" or (how == "auto" and not wanted):
+        return
+    when = "" if how == "on" else ", where reading takes long: a run measures it"
+    texts = [f"{_listed(wanted)}{when}"] if wanted else []
+    texts += [f"not {place}: {reason}" for place, reason in sources if reason]
+    yield from _paragraph("prefetched", texts or ["nothing, since no problem has data"])
+
+
+def _sources(graph: ProblemGraph) -> Iterator[tuple[str, str]]:
+    """Where batches come from, and why nobody can read ahead there as far as the graph tells."""
+    env = graph.spec.env
+    if env is not None:
+        yield "env", _NOT_AHEAD.get(_target(env.source), "")
+    for name, spec in graph.problems.items():
+        named = spec.data.items() if isinstance(spec.data, dict) else [("", spec.data)]
+        for key, source in named:
+            if source is None or isinstance(source, EnvBatch):
+                continue
+            reason = _NOT_AHEAD.get(_target(source), "")
+            if isinstance(source, Component) and source.args.get("num_workers"):
+                reason = "its own workers read ahead"
+            yield f"data of {name}" + (f" ({key})" if key else ""), reason
+
+
+def _target(source: Recipe) -> object:
+    return source.target if isinstance(source, Component) else None
+
+
+_NOT_AHEAD: Mapping[object, str] = {
+    "mlograph.envs.MazeEnv": "its next step follows from what is done with this one",
+    "mlograph.data.full_batch": "it is one batch in memory",
+    "mlograph.data.FullBatch": "it is one batch in memory",
+}
 
 
 def _laid_out(body: Iterable[Folded], width: int) -> Iterator[str]:
@@ -251,7 +297,8 @@ def _sweep(graph: ProblemGraph, plan: Plan, sweep: Sweep) -> Iterator[str]:
         answers = _answers(plan, visit)
         visited |= {visit.problem, *answers}
         yield from _visit(graph, sweep, visit, number, answers)
-    fixed = [name for name in graph.order if name in graph.below(sweep.upper) - visited]
+    still = graph.below(sweep.upper) - visited
+    fixed = [name for name in graph.order if name in still]
     if fixed:
         yield f"  held fixed: {_listed(fixed)}"
 

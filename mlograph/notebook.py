@@ -15,6 +15,7 @@ from mlograph.loggers.extras import required
 from mlograph.loggers.lines import duration
 from mlograph.loggers.protocol import Record
 from mlograph.pictures import Picture
+from mlograph.terminal import printable
 
 _EXTRA = "notebook"
 _MOST_CURVES = 24
@@ -33,7 +34,7 @@ def as_html(
     parts += [figure(one.title, (), charts.draw(one)) for one in pictures]
     more = len(found) - _MOST_CURVES
     note = f"<p>… and {more:,} more in <code>records</code></p>" if more > 0 else ""
-    return (
+    return printable(
         f'<div class="mlograph">\n<style>\n{charts.style()}</style>\n'
         f"<p><b>{escape(title)}</b>: {escape(ended)}, {duration(seconds)}</p>\n"
         f"{figures(parts)}{note}</div>"

@@ -111,6 +111,16 @@ class Shortcut(Protocol):
         """See `Problem.residual`."""
         ...
 
+    def recorded(
+        self,
+        plainly: Callable[[], tuple[Evaluation, dict[str, Vector]]],
+        views: Mapping[str, View],
+        moment: Moment,
+        wanted: Mapping[str, Mapping[str, Tensor]],
+    ) -> tuple[Evaluation, dict[str, Vector]]:
+        """The same as `slopes`; the problem's own can be differentiated again, but once."""
+        ...
+
 
 @final
 @dataclass(eq=False)

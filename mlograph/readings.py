@@ -57,6 +57,7 @@ class Reading:
         self._iterator: Iterator[Any] | None = None
         self._drawn = 0
         self._first: Any = None
+        self._print: str | None = None
         self._began: dict[str, Any] = {}
 
     def draw(self) -> Any:
@@ -74,19 +75,25 @@ class Reading:
             self._iterator = None
             raise
         if not self._drawn:
-            self._first = batch
+            self._first, self._print = batch, None
         self._drawn += 1
         return batch
 
+    @property
+    def begins(self) -> bool:
+        """Whether the last batch was the first of an epoch."""
+        return self._drawn == 1
+
     def state_dict(self) -> dict[str, Any]:
         """Where the reading stands."""
-        now = {"open": self._iterator is not None, "own": _states(generators_of(self._source))}
+        now = {"open": self._iterator is not None, "own": states_of(generators_of(self._source))}
         if isinstance(self._source, Stateful):
             return now | {"source": self._source.state_dict()}
         if self._iterator is None or isinstance(self._source, FullBatch):
             return now | {"drawn": 0}
-        first = fingerprint(self._first)
-        return now | {"drawn": self._drawn, "began": self._began, "first": first}
+        if self._print is None:
+            self._print = fingerprint(self._first)
+        return now | {"drawn": self._drawn, "began": self._began, "first": self._print}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave, the source being new.
@@ -97,15 +104,17 @@ class Reading:
         if "source" in state and isinstance(self._source, Stateful):
             self._source.load_state_dict(state["source"])
             self._iterator = iter(self._source) if state["open"] else None
-        elif state.get("drawn", 0):
-            with untouched(torch.device("cpu")):
-                self._repeat(state)
-        _set_states(generators_of(self._source), state["own"])
+        else:
+            self._iterator = None
+            if state.get("drawn", 0):
+                with untouched(torch.device("cpu")):
+                    self._repeat(state)
+        set_states(generators_of(self._source), state["own"])
 
     def _repeat(self, state: Mapping[str, Any]) -> None:
         if state["began"]:
             set_global_state(state["began"]["global"])
-            _set_states(generators_of(self._source), state["began"]["own"])
+            set_states(generators_of(self._source), state["began"]["own"])
         try:
             for _ in range(state["drawn"]):
                 self.draw()
@@ -122,9 +131,20 @@ class Reading:
     def _begin(self) -> None:
         self._drawn = 0
         if not isinstance(self._source, _FIXED):
-            own = _states(generators_of(self._source))
+            own = states_of(generators_of(self._source))
             self._began = {"global": global_state(), "own": own}
-        self._iterator = iter(self._source)
+        self._iterator = _begun(self._source)
+
+
+def _begun(source: Iterable[Any]) -> Iterator[Any]:
+    """An iterator of its own over `source`.
+
+    A DataLoader with persistent workers gives every reader the same one, begun anew, whose workers
+    go on with random numbers that nobody could repeat: it gets new workers for each epoch.
+    """
+    if isinstance(source, DataLoader) and source.persistent_workers:
+        source._iterator = None
+    return iter(source)
 
 
 def generators_of(source: object) -> list[AnyGenerator]:
@@ -148,11 +168,11 @@ def generators_of(source: object) -> list[AnyGenerator]:
 def undisturbed(source: object) -> Iterator[None]:
     """The source's own generators are as before when this ends."""
     generators = generators_of(source)
-    before = _states(generators)
+    before = states_of(generators)
     try:
         yield
     finally:
-        _set_states(generators, before)
+        set_states(generators, before)
 
 
 def fingerprint(batch: Any) -> str:
@@ -175,7 +195,8 @@ def _attributes(owner: object) -> list[Any]:
         return []  # A list or a generator function's iterator has none.
 
 
-def _states(generators: Sequence[AnyGenerator]) -> list[Any]:
+def states_of(generators: Sequence[AnyGenerator]) -> list[Any]:
+    """The state of each generator."""
     return [_state(generator) for generator in generators]
 
 
@@ -191,7 +212,8 @@ def _state(generator: AnyGenerator) -> Any:
             return generator.getstate()
 
 
-def _set_states(generators: Sequence[AnyGenerator], states: Sequence[Any]) -> None:
+def set_states(generators: Sequence[AnyGenerator], states: Sequence[Any]) -> None:
+    """Give each generator its state."""
     for generator, state in zip(generators, states, strict=True):
         match generator:
             case Generator():

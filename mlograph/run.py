@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from mlograph.bind import bind
-from mlograph.checkpoints import Signals, differences, facts
+from mlograph.checkpoints import Signals, TooLongError, differences, facts, understood, within
 from mlograph.components import Imports, build
-from mlograph.errors import Fault, GraphError, StorageError, UsageError
+from mlograph.errors import (
+    Fault,
+    GraphError,
+    Interruption,
+    MlographError,
+    StorageError,
+    UsageError,
+)
 from mlograph.errors import Path as SpecPath
 from mlograph.graph import ProblemGraph
 from mlograph.keeping import Keeper
@@ -22,8 +29,9 @@ from mlograph.loggers.confined import confined
 from mlograph.loggers.protocol import Logger, PlacedLogger
 from mlograph.painters import Painter
 from mlograph.pictures import Picture
-from mlograph.plan import OneByOne, Plan, Tasks
+from mlograph.plan import OneByOne, Plan
 from mlograph.portraits import portraits
+from mlograph.prefetch import Prefetching
 from mlograph.profiling import Watch
 from mlograph.program import Program
 from mlograph.randomness import seed_everything
@@ -34,6 +42,9 @@ from mlograph.trial import Trial
 from mlograph.validation import Validator
 from mlograph.wording import approximations
 
+# Seconds for which an interrupted run may draw what it has learned.
+_PATIENCE = 1.0
+
 
 def run(  # noqa: PLR0913  (what a caller may ask for)
     graph: ProblemGraph,
@@ -42,9 +53,11 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
     loggers: Sequence[Logger] = (),
     checkpoint: Path | None = None,
     again: Callable[[str], None] | None = None,
+    learned: Callable[[Sequence[Picture]], None] | None = None,
     *,
     ends_process: bool = False,
     watch: Watch | None = None,
+    hide: Callable[[str], str] = str,
 ) -> RunResult:
     """Build a graph and execute its plan.
 
@@ -56,8 +69,11 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
         checkpoint: a folder for its state, if it shall be saved.
         again: go on from the newest state in that folder, which is whole; called with what is not
             as it was. Where none was ever saved, the run begins anew.
+        learned: called with pictures of what an interrupted run had learned so far, as far as they
+            are drawn in a second.
         ends_process: a second Ctrl-C ends the process, not only the run.
         watch: what shall be told or measured of each instruction.
+        hide: takes what came from the environment out of a text that is told or saved.
 
     Raises:
         Interruption: a signal came; the state was saved.
@@ -87,13 +103,25 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
         )
         observer = watch.observer(program.device) if watch is not None else None
         keeper = Keeper(checkpoint, engine.checkpoint, signals, observer) if checkpoint else None
-        training = Training(program, engine, validator, (*loggers, *own), notes, keeper, observer)
+        prefetching = Prefetching.of(engine.execution.prefetch, program)
+        stack.callback(prefetching.close)
+        training = Training(
+            program, engine, validator, (*loggers, *own), notes, keeper, observer, prefetching
+        )
+        training.hide = hide
         stack.callback(training.executor.close)
         if keeper is not None:
             keeper.store.clean()
             if again is not None:
                 _go_on(training, keeper, again)
-        ended = training.train()
+        try:
+            ended = training.train()
+        except Interruption:
+            if learned is not None:
+                # What stopped the run is what its reader must see.
+                with suppress(MlographError):
+                    learned(_pictures(graph, training, painters, _PATIENCE))
+            raise
         drawn = _pictures(graph, training, painters)
     return RunResult(
         name=graph.spec.name,
@@ -108,9 +136,12 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
 
 
 def _pictures(
-    graph: ProblemGraph, training: Training, painters: Sequence[Painter]
+    graph: ProblemGraph,
+    training: Training,
+    painters: Sequence[Painter],
+    seconds: float | None = None,
 ) -> tuple[Picture, ...]:
-    """What can be drawn of what was learned; a run that came to its end does not fail by it."""
+    """What can be drawn of what was learned, in the time given; no run fails by it."""
     program = training.program
     modules = {name: problem.model.module for name, problem in program.problems.items()}
     sources = {edge.source for edge in graph.spec.edges if edge.kind == "u2l"}
@@ -119,11 +150,16 @@ def _pictures(
     uppers = [name for name in program.problems if name in sources]
     ways: list[Callable[[], Sequence[Picture]]] = [partial(portraits, modules, uppers)]
     ways += [partial(one.paint, trial) for one in painters]
-    for draw in ways:
-        try:
-            found += draw()
-        except Exception as error:
-            training.tell(f"what was learned cannot be drawn: {type(error).__name__}: {error}")
+    try:
+        with within(seconds):
+            for draw in ways:
+                try:
+                    found += draw()
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    training.tell(f"what was learned cannot be drawn: {reason}")
+    except TooLongError:
+        training.tell(f"not all that was learned is drawn: it takes more than {seconds:g} s")
     return tuple(found)
 
 
@@ -139,7 +175,16 @@ def _go_on(training: Training, keeper: Keeper, tell: Callable[[str], None]) -> N
         return
     for remark in found.remarks:
         tell(remark)
-    then = dict(found.state["machine"])
+    try:
+        with understood(found.state):
+            _compare(training, dict(found.state["machine"]), tell)
+            training.resume(found.state)
+    except StorageError as error:
+        raise StorageError(f"{found.path}: {error}") from error
+
+
+def _compare(training: Training, then: dict[str, str], tell: Callable[[str], None]) -> None:
+    """Compute with as many threads as then, and say what else differs."""
     if training.engine.threads is None and int(then["threads"]) != torch.get_num_threads():
         torch.set_num_threads(int(then["threads"]))
         tell(f"going on with {then['threads']} threads, as before")
@@ -148,10 +193,6 @@ def _go_on(training: Training, keeper: Keeper, tell: Callable[[str], None]) -> N
         tell(difference)
     if different:
         tell("results may differ from those of a run that was not interrupted")
-    try:
-        training.resume(found.state)
-    except StorageError as error:
-        raise StorageError(f"{found.path}: {error}") from error
 
 
 def _built(
@@ -224,10 +265,6 @@ def _ignored(engine: EngineSpec, plan: Plan) -> Iterator[str]:
             yield f"tasks: loops below '{one.upper}' run one by one: {one.reason}"
         if not plan.tasks:
             yield "tasks: there are no inner loops that start anew, so none are run at once"
-    if engine.execution.compile != "off" and any(
-        isinstance(one, Tasks) and one.processes for one in plan.tasks
-    ):
-        yield "compile: worker processes compile nothing"
 
 
 def _validator(engine: EngineSpec, imports: Imports) -> Validator | None:

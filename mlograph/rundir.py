@@ -8,11 +8,13 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from mlograph.errors import StorageError, UsageError
+from mlograph.locking import alone
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ class RunDirectory:
             raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path}: is not what a run wrote: {error}") from error
+
+    def held(self) -> AbstractContextManager[int | None]:
+        """Nobody else works on this run meanwhile.
+
+        Raises:
+            BusyError: somebody does already.
+            StorageError: the folder cannot be written.
+        """
+        return alone(self.path, "run")
 
     def discard(self) -> None:
         """Removes the folder, and the one above it if nothing else is in there."""

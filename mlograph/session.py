@@ -7,19 +7,20 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mlograph import diagrams, environment, pictures, revision, rundir
+from mlograph import environment, pictures, revision, rundir
 from mlograph.checkpoints import Signals
 from mlograph.components import Imports
 from mlograph.declaration import Declaration
 from mlograph.errors import GraphError, MlographError
-from mlograph.explain import explain
 from mlograph.graph import ProblemGraph
 from mlograph.loggers.jsonl import Jsonl
 from mlograph.loggers.memory import Memory
 from mlograph.loggers.protocol import Logger
+from mlograph.pictures import Picture
 from mlograph.plan import Plan
 from mlograph.profiling import Profile
 from mlograph.report import Report, page, read
@@ -39,11 +40,12 @@ class Runner(Protocol):
         loggers: Sequence[Logger] = (),
         checkpoint: Path | None = None,
         again: Callable[[str], None] | None = None,
+        learned: Callable[[Sequence[Picture]], None] | None = None,
     ) -> RunResult:
         """Runs the plan, tells the loggers, and saves the state in `checkpoint`.
 
         Where there is an `again`, it goes on from the newest state there, and tells that what is
-        not as it was.
+        not as it was. `learned` gets pictures of what was learned when a run is interrupted.
         """
         ...
 
@@ -67,14 +69,15 @@ def run_in_directory(
     """
     directory = rundir.at(output) if exact else rundir.create(output, declaration.spec.name)
     memory = Memory()
-    try:
-        draft = _draft(declaration)
-        _write_inputs(directory, declaration, draft)
-        return _carried_out(declaration, directory, loggers, runner, draft, memory, profile)
-    except BaseException:
-        if memory.total is None:
-            directory.discard()
-        raise
+    with directory.held():
+        try:
+            draft = _draft(declaration)
+            _write_inputs(directory, declaration, draft)
+            return _carried_out(declaration, directory, loggers, runner, draft, memory, profile)
+        except BaseException:
+            if memory.total is None:
+                directory.discard()
+            raise
 
 
 def resume_in_directory(
@@ -88,13 +91,15 @@ def resume_in_directory(
     """Goes on with a run in its directory, as if it had never been interrupted.
 
     Raises:
+        BusyError: it is going on in another process.
         StorageError: its state cannot be read.
     """
     memory = Memory()
-    # What repeats the run is the command that began it.
-    command = read(directory.path).report.command or declaration.command
-    draft = replace(_draft(declaration), command=command)
-    return _carried_out(declaration, directory, loggers, runner, draft, memory, profile, tell)
+    with directory.held():
+        # What repeats the run is the command that began it.
+        command = read(directory.path).report.command or declaration.command
+        draft = replace(_draft(declaration), command=command)
+        return _carried_out(declaration, directory, loggers, runner, draft, memory, profile, tell)
 
 
 def _carried_out(  # noqa: PLR0913, PLR0917 (what both ways to begin have found)
@@ -115,13 +120,20 @@ def _carried_out(  # noqa: PLR0913, PLR0917 (what both ways to begin have found)
             (*loggers, Jsonl(directory.metrics), memory),
             directory.checkpoints,
             again,
+            partial(_keep_pictures, declaration, directory),
         )
     # Nothing is left to stop: a first signal waits until all is written.
     with Signals(ends_process=False).caught():
-        if result.pictures:
-            directory.write("learned.json", pictures.dumped(result.pictures))
+        _keep_pictures(declaration, directory, result.pictures)
         _write_report(directory, draft, memory, result.ended, result.seconds, finished=True)
     return replace(result, directory=directory.path)
+
+
+def _keep_pictures(
+    declaration: Declaration, directory: RunDirectory, learned: Sequence[Picture]
+) -> None:
+    if learned:
+        directory.write("learned.json", declaration.hidden(pictures.dumped(learned)))
 
 
 @contextlib.contextmanager
@@ -163,7 +175,7 @@ def _draft(declaration: Declaration) -> Report:
         description=declaration.hidden(spec.description),
         command=declaration.command,
         diagram=_diagram(declaration),
-        plan=declaration.hidden(explain(_shown(declaration), declaration.plan)),
+        plan=declaration.explained(),
         problems=tuple(spec.problems),
         environment=environment.describe(spec.engine.device),
         uppers=tuple(name for name in spec.problems if name in uppers),
@@ -194,18 +206,10 @@ def _resolved(declaration: Declaration) -> str:
         return "".join(f"# {line}\n" for line in str(error).splitlines())
 
 
-def _shown(declaration: Declaration) -> ProblemGraph:
-    """The graph, its description without what came from the environment: it may be wrapped."""
-    spec = declaration.spec
-    described = {"description": declaration.hidden(spec.description)}
-    return replace(declaration.structure, spec=spec.model_copy(update=described))
-
-
 def _diagram(declaration: Declaration) -> bytes:
     """The graph as SVG; empty where nothing on this machine can draw it, which stops no run."""
     try:
-        svg = diagrams.render(_shown(declaration), declaration.plan, "svg")
-        return declaration.hidden(svg.decode()).encode()
+        return declaration.rendered("svg")
     except MlographError:
         return b""
 

@@ -5,7 +5,8 @@ What is not here is made again from the graph file: modules, losses, data and me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,10 @@ from torch.serialization import default_restore_location
 from torch.types import Storage
 
 from mlograph import plan as plans
+from mlograph.blame import blame
 from mlograph.checkpoints import Packer, Unpacker
 from mlograph.envs.maze import Maze, Walk, Walkers
-from mlograph.errors import StorageError
+from mlograph.errors import MlographError, StorageError
 from mlograph.executor import Executor
 from mlograph.plan import Plan
 from mlograph.problem import Moment
@@ -44,13 +46,19 @@ class Snapshot:
     lost: tuple[str, ...]
 
 
-def take(program: Program, executor: Executor, rest: Mapping[str, Any]) -> Snapshot:
+def take(
+    program: Program,
+    executor: Executor,
+    rest: Mapping[str, Any],
+    hide: Callable[[str], str] = str,
+) -> Snapshot:
     """The state of a run as it is now.
 
     Args:
         program: its problems, its Env and its plan.
         executor: between two instructions.
         rest: what else there is to say, in containers.
+        hide: takes what came from the environment out of what is still to be told.
     """
     env = program.env
     packer = Packer(KNOWN, _alive(program))
@@ -71,6 +79,8 @@ def take(program: Program, executor: Executor, rest: Mapping[str, Any]) -> Snaps
         "rest": packer.pack(dict(rest), "engine"),
         "random": {"global": global_state(), "cuda": _cuda_states()},
     }
+    _hide(state["executor"], hide)
+    _hide(state["rest"], hide)
     return Snapshot({**state, "lost": list(packer.lost)}, tuple(packer.lost))
 
 
@@ -91,13 +101,17 @@ def put_back(state: Mapping[str, Any], program: Program, executor: Executor) -> 
         )
     unpacker = Unpacker(KNOWN)
     if program.env is not None:
-        program.env.load_state_dict(unpacker.unpack(state["env"]))
+        env = unpacker.unpack(state["env"])
+        with putting_back("env"):
+            program.env.load_state_dict(env)
         unpacker.alive = _alive(program)
     for name, problem in program.problems.items():
         if isinstance(problem.feed, Stateful):
             problem.feed.load_state_dict(unpacker.unpack(state["feeds"][name]))
     for name, problem in program.problems.items():
-        restore(problem, unpacker.unpack(state["problems"][name]))
+        problem_state = unpacker.unpack(state["problems"][name])
+        with putting_back(f"problems.{name}"):
+            restore(problem, problem_state)
     executor.load_state_dict(unpacker.unpack(state["executor"]))
     rest: dict[str, Any] = unpacker.unpack(state["rest"])
     _set_cuda_states(state["random"]["cuda"])
@@ -105,9 +119,29 @@ def put_back(state: Mapping[str, Any], program: Program, executor: Executor) -> 
     return rest
 
 
+def _hide(state: dict[str, Any], hide: Callable[[str], str]) -> None:
+    """In place, hide what texts to be told, or told already, repeat of the user's own errors."""
+    for key, value in state.items():
+        if key in {"remarks", "said"}:
+            state[key] = [hide(text) for text in value]
+        elif isinstance(value, dict):
+            _hide(value, hide)
+
+
+@contextmanager
+def putting_back(place: str) -> Iterator[None]:
+    """What the user's own classes raise when they are given their states is told with its place."""
+    try:
+        yield
+    except MlographError:
+        raise
+    except Exception as error:
+        raise StorageError(f"{place}: its state cannot be put back: {blame(error)}") from error
+
+
 def fingerprint(state: Mapping[str, Any]) -> dict[str, Any]:
     """What of a state two runs share that are the same: all but the time and the machine."""
-    ignored = {"elapsed": None, "positions": None}
+    ignored = {"elapsed": None, "positions": None, "prefetching": None}
     tasks = {**state["executor"]["tasks"], "choices": None}
     return {
         **state,

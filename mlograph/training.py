@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -12,17 +12,18 @@ import torch
 
 from mlograph.blame import blame
 from mlograph.checkpoints import facts
-from mlograph.errors import MlographError, UsageError
+from mlograph.errors import Interruption, MlographError, UsageError
 from mlograph.executor import Executor
 from mlograph.keeping import Keeper, Moment
 from mlograph.language.spec import EngineSpec
 from mlograph.loggers.protocol import ContinuedLogger, Logger, RecallingLogger, Record
 from mlograph.patience import Patience, best_of
 from mlograph.plan import Executed, Step, Update
+from mlograph.prefetch import Prefetching
 from mlograph.profiling import Aside, Observer, aside
 from mlograph.program import Program
 from mlograph.readings import Stateful
-from mlograph.snapshot import Snapshot, put_back, take
+from mlograph.snapshot import Snapshot, put_back, putting_back, take
 from mlograph.trial import Trial
 from mlograph.validation import Validator
 
@@ -40,6 +41,8 @@ class Training:
         notes: what they are told first.
         keeper: saves it, where it shall be saved.
         observer: is there whenever something is done.
+        prefetching: what is read ahead.
+        hide: takes what came from the environment out of a text that is told.
         executed: instructions since the beginning: the position in the plan.
         steps: updates of the counted problem.
         records: everything that was told.
@@ -54,6 +57,8 @@ class Training:
     notes: tuple[str, ...] = ()
     keeper: Keeper | None = None
     observer: Observer | None = None
+    prefetching: Prefetching = field(default_factory=Prefetching)
+    hide: Callable[[str], str] = str
     executed: int = 0
     steps: int = 0
     records: list[Record] = field(default_factory=list)
@@ -86,7 +91,15 @@ class Training:
             Interruption: a signal came; the run was saved.
         """
         with aside(self.observer, Aside.RUN):
-            return self._train()
+            try:
+                return self._train()
+            except Interruption:
+                # It was saved before: whoever resumes it writes over this. A sink that fails now
+                # must not hide what stopped the run.
+                with suppress(Exception):
+                    if self.steps % self.engine.log_every:
+                        self._log_training()
+                raise
 
     def _train(self) -> str:
         self._open()
@@ -117,8 +130,12 @@ class Training:
             self._patience.load_state_dict(rest["patience"])
         if self._best is not None:
             self._best.value = rest["best"]
+        # What was saved before anything was read ahead says nothing of it.
+        if "prefetching" in rest:
+            self.prefetching.load_state_dict(rest["prefetching"])
         if isinstance(self.validator, Stateful) and rest["validator"] is not None:
-            self.validator.load_state_dict(rest["validator"])
+            with putting_back("engine.validate"):
+                self.validator.load_state_dict(rest["validator"])
 
     def _take(self) -> Snapshot:
         validator, patience = self.validator, self._patience
@@ -131,9 +148,10 @@ class Training:
             "positions": {name: one.position() for name, one in self._continued()},
             "patience": None if patience is None else patience.state_dict(),
             "best": None if self._best is None else self._best.value,
+            "prefetching": self.prefetching.state_dict(),
             "validator": validator.state_dict() if isinstance(validator, Stateful) else None,
         }
-        snapshot = take(self.program, self.executor, rest)
+        snapshot = take(self.program, self.executor, rest, self.hide)
         return replace(snapshot, state={**snapshot.state, "machine": facts(self.device)})
 
     def _open(self) -> None:
@@ -195,6 +213,7 @@ class Training:
             return
         for lost in self.keeper.keep(moment, self._take):
             text = f"a resumed run would not be the same, since no checkpoint can hold it: {lost}"
+            text = self.hide(text)
             if all(text != record.text for record in self.records):
                 self.tell(text)
 
@@ -250,6 +269,7 @@ class Training:
             values[f"{name}.lr"] = float(rate)
         self._log(Record("train", self.steps, self.elapsed, values))
         self.executor.remarks += self.program.compiling.take_remarks()
+        self.executor.remarks += self.prefetching.take_remarks()
         while self.executor.remarks:
             self.tell(self.executor.remarks.pop(0))
         skipped = sum(self.executor.skipped.values())
@@ -262,6 +282,8 @@ class Training:
         self._log(Record("event", self.steps, self.elapsed, text=text))
 
     def _log(self, record: Record) -> None:
+        values = {self.hide(name): value for name, value in record.values.items()}
+        record = replace(record, values=values, text=self.hide(record.text))
         self.records.append(record)
         for logger in self.loggers:
             logger.log(record)

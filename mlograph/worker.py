@@ -6,22 +6,20 @@ loop. What its executor does with them is what the run's own would do.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import final
 
 import torch
 
 from mlograph.batches import NoFeed
+from mlograph.children import import_local, leave_with
+from mlograph.compiling import Compiling
 from mlograph.errors import MlographError, NumericError
 from mlograph.executor import Executor
 from mlograph.model import Model
@@ -48,7 +46,6 @@ from mlograph.tasks.messages import (
 from mlograph.tasks.sharing import Block
 
 _CPU = torch.device("cpu")
-_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def main(parent: int, channel: int, descriptor: int) -> None:
@@ -59,7 +56,7 @@ def main(parent: int, channel: int, descriptor: int) -> None:
         channel: descriptor of a socket to it.
         descriptor: of the shared memory.
     """
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=leave_with, args=(parent,), daemon=True).start()
     connection = Connection(channel)
     torch.set_num_threads(1)
     # The run knows what is wrong by then, and tells it.
@@ -72,18 +69,11 @@ def main(parent: int, channel: int, descriptor: int) -> None:
         os._exit(0)
 
 
-def _leave_with(parent: int) -> None:
-    """Ends this process when its parent has ended, however busy it is."""
-    while os.getppid() == parent:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    os._exit(0)
-
-
 def _made(connection: Connection, descriptor: int) -> Worker | Useless:
     """A worker from the first two messages: where files beside the graph lie, and the blueprint."""
     try:
         for name, file in unpacked(connection.recv_bytes()).items():
-            _import_local(name, file)
+            import_local(name, file)
     except Exception as error:
         connection.recv_bytes()
         return Useless(f"{type(error).__name__}: {error}")
@@ -96,14 +86,6 @@ def _made(connection: Connection, descriptor: int) -> Worker | Useless:
         return Worker(blueprint, Block(blueprint.layout, descriptor))
     except Exception as error:
         return Useless(f"{type(error).__name__}: {error}")
-
-
-def _import_local(name: str, file: str) -> None:
-    spec = importlib.util.spec_from_file_location(name, Path(file))
-    assert spec is not None and spec.loader is not None, "the run has imported it by the same way"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
 
 
 @final
@@ -133,12 +115,20 @@ class Worker:
         problems = self._program.problems
         lower, upper = problems[job.window.lower], problems[job.window.upper]
         self._take_over(job)
+        leads = job.tasks[0].number == 0
+        compiling = self._program.compiling
+        compiling.follow(problems, follows=not leads)
+        compiling.adopt(job.compiled)
         for task in job.tasks:
             out, err = io.StringIO(), io.StringIO()
             with redirect_stdout(out), redirect_stderr(err):
                 answer = self._answer(job, task, lower, upper)
+            remarks = compiling.take_remarks()
             if isinstance(answer, Done):
                 answer = replace(answer, printed=(out.getvalue(), err.getvalue()))
+                if leads:
+                    told = tuple(f"in a worker process, {text}" for text in remarks)
+                    answer = replace(answer, compiled=compiling.chosen(), told=told)
             yield answer
 
     def _answer(self, job: Job, task: Task, lower: Problem, upper: Problem) -> Done | Failed:
@@ -216,6 +206,7 @@ def _program(blueprint: Blueprint) -> Program:
         on_nonfinite="stop",
         seed=blueprint.seed,
         imports=blueprint.imports,
+        compiling=Compiling.of(blueprint.compile, problems, blueprint.plan),
     )
 
 

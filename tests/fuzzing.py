@@ -232,7 +232,16 @@ def many(numbers: Sequence[int]) -> list[Outcome]:
     """All files of these numbers, one after another in a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "g.yaml"
-        return [tried(number, file) for number in numbers]
+        return [_judged(number, file) for number in numbers]
+
+
+def _judged(number: int, file: Path) -> Outcome:
+    """What becomes of a file; one that took too long is tried again, since other work slows it."""
+    found = tried(number, file)
+    for _ in range(2):
+        if found.wrong.startswith("took"):
+            found = min(found, tried(number, file), key=lambda one: one.seconds)
+    return found
 
 
 def peak() -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn.functional import mse_loss
 
 from mlograph.executor import Executor
 from mlograph.language.methods import METHODS
+from mlograph.loggers.protocol import Record
 from mlograph.losses import proximal
 from mlograph.program import Program
 from mlograph.views import View
@@ -98,3 +100,47 @@ def test_memory_is_flat_over_ten_thousand_steps(method: str):
     run(executor, 10_000, made)
     gc.collect()
     assert resident() - before <= 1.0
+
+
+class Scale:
+    """Weighs the process while a run goes on."""
+
+    def __init__(self, *steps: int) -> None:
+        self.steps, self.found = steps, list[float]()
+
+    def start(self, total: int) -> None: ...
+
+    def progress(self, step: int) -> None:
+        if step in self.steps:
+            gc.collect()
+            self.found.append(resident())
+
+    def log(self, record: Record) -> None: ...
+
+    def close(self) -> None: ...
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "kept": {},
+    "sinks": {"loggers": ["csv", "tensorboard"]},
+    "verbose": {"log_every": 1000},
+    "compiled": {"execution": {"compile": "on"}},
+    "processes": {"execution": {"tasks": "processes", "workers": 2}},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_memory_of_a_whole_run_is_flat(way: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    torch.set_num_threads(1)
+    start = {"start_from": "upper"} if way == "processes" else {}
+    declared = pair(
+        problem(line(), judge, data=Batches(points(8)), optimizer="adam"),
+        problem(line(seed=1), fit, data=Batches(points(8, seed=2)), hypergradient="cg", **start),
+        steps=12_000,
+        engine={"log_every": 20, **WAYS[way]},
+    )
+    scale = Scale(2000, 12_000)
+    declared.run(tmp_path, [scale], quiet=way != "verbose", verbose=way == "verbose")
+    # Some of it are the records that the result holds.
+    assert scale.found[1] - scale.found[0] <= 1.0

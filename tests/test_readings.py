@@ -78,6 +78,9 @@ SOURCES: dict[str, Callable[[], Iterable[Any]]] = {
         Augmented(), 2, sampler=RandomSampler(range(7), replacement=True, generator=seeded())
     ),
     "two workers": lambda: DataLoader(Augmented(), 2, shuffle=True, num_workers=2),
+    "persistent workers": lambda: DataLoader(
+        Augmented(), 2, shuffle=True, num_workers=2, persistent_workers=True
+    ),
     "stream": lambda: DataLoader(Stream(), 2),
     "iterator": numbers,
     "positioned": Positioned,
@@ -99,7 +102,7 @@ def drawn(reading: Reading, number: int) -> list[str]:
 @pytest.mark.parametrize("before", [0, 1, 2, 4, 6])
 @pytest.mark.parametrize("name", SOURCES)
 def test_reading_goes_on_where_it_was(name: str, before: int):
-    if name == "two workers" and before not in {1, 6}:
+    if "workers" in name and before not in {1, 6}:
         pytest.skip("slow")
     seed_everything(0)
     reading = Reading(SOURCES[name](), "problems.a.data")

@@ -148,3 +148,10 @@ def test_many_events_are_cut_off():
 
 def test_a_long_run_makes_a_page_of_bounded_size():
     assert len(page(report(*train(20_000)))) < 120_000
+
+
+def test_what_a_browser_or_a_terminal_would_obey_is_written_out():
+    values = {"a\x1b[31m\u202e.loss": 1.0}
+    text = page(report(Record("train", 1, 0.1, values), name="\x07", ended="\u202ednim"))
+    assert "\\x1b[31m\\u202e" in text
+    assert all(char.isprintable() or char == "\n" for char in text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,19 @@ def test_killed_runs_end_as_if_nobody_had_touched_them():
         "saves: 3 of 3 as they should be",
         "flips: 9 of 9 as they should be",
     ]
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode > 0,
+    reason="no disk of its own can be made here",
+)
+def test_a_full_disk_keeps_the_checkpoint_before():
+    done = faults("--fills", "8")
+    assert (done.returncode, done.stderr) == (0, "")
+    refused, all_well = done.stdout.splitlines()
+    assert re.fullmatch(r"fills: [4-7] of 8 had no room", refused)
+    assert all_well == "fills: 8 of 8 as they should be"
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ def pretend(fail: Callable[[], None] = lambda: None, start: bool = True):
         loggers: Sequence[Logger] = (),
         checkpoint: Path | None = None,
         again: Callable[[str], None] | None = None,
+        learned: object = None,
     ):
         if not start:
             fail()
@@ -92,6 +93,7 @@ def test_everything_about_a_run_is_kept(tmp_path: Path):
         "metrics.jsonl",
         "checkpoints",
         "report.html",
+        "lock",
     }
     assert language.load(folder / "resolved.yaml").spec == declaration().spec
     assert (folder / "overrides.txt").read_text() == "engine.steps=3\n"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mlograph.api import Graph, load
 from mlograph.campaign.job import Job
 from mlograph.campaign.outcome import Outcome, gathered, write_outcome
-from mlograph.errors import Interruption, MlographError
+from mlograph.errors import BusyError, Interruption, MlographError
 from mlograph.language import read
 from mlograph.loggers.memory import Memory
 
@@ -41,6 +41,10 @@ def carry_out(job: Job) -> int:
     except Interruption as stopped:
         print(stopped, flush=True)
         return stopped.exit_code
+    except BusyError as error:
+        # How the run ends is told by the process that works on it.
+        print(f"error: {error}", flush=True)
+        return error.exit_code
     except MlographError as error:
         print(f"error: {error}", flush=True)
         outcome = _outcome(error.exit_code, str(error), memory, time.monotonic() - began)

@@ -18,7 +18,8 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,10 +32,10 @@ from mlograph.campaign.outcome import Outcome, read_outcome
 from mlograph.campaign.settings import Run
 from mlograph.errors import StorageError, UsageError
 from mlograph.language.emit import emit
+from mlograph.locking import alone
 from mlograph.rundir import write_whole
 
 REQUEST = "sweep.yaml"
-_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -111,30 +112,24 @@ class Folder:
         return read_outcome(self.outcome_file(run))
 
     def forget(self, run: Run) -> None:
-        """Removes all that a run has left."""
-        shutil.rmtree(self.run(run), ignore_errors=True)
+        """Removes all that a run has left.
+
+        Raises:
+            BusyError: somebody goes on with it.
+        """
+        if self.run(run).is_dir():
+            with alone(self.run(run), "run"):
+                shutil.rmtree(self.run(run), ignore_errors=True)
         for file in (self.outcome_file(run), self.log(run)):
             file.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Nobody else works on this sweep meanwhile.
+    def held(self) -> AbstractContextManager[int | None]:
+        """Nobody else works on this sweep meanwhile; the descriptor is for the sweep's processes.
 
         Raises:
-            UsageError: somebody does already.
+            BusyError: somebody does already.
         """
-        try:
-            from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415
-        except ImportError:  # a system that has no such locks
-            yield
-            return
-        with (self.path / _LOCK).open("w") as file:
-            try:
-                flock(file, LOCK_EX | LOCK_NB)
-            except OSError:
-                message = f"{self.path}: another process is working on this sweep"
-                raise UsageError(message) from None
-            yield
+        return alone(self.path, "sweep")
 
 
 def identity(graphs: Sequence[str], request: Request) -> str:

@@ -79,19 +79,24 @@ class Pool:
         request: says which graph.
         jobs: processes at a time.
         view: is shown everything.
+        lock: of the folder; the processes hold it as well, so that nobody goes on with the sweep
+            before runs that outlive it have saved their states.
 
     Attributes:
         outcomes: of the runs that have ended, by name.
         runs: all that were asked for, by name, in order.
     """
 
-    def __init__(self, folder: Folder, request: Request, jobs: int, view: View) -> None:
+    def __init__(
+        self, folder: Folder, request: Request, jobs: int, view: View, lock: int | None = None
+    ) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self.runs: dict[str, Run] = {}
         self._folder = folder
         self._request = request
         self._jobs = jobs
         self._view = view
+        self._inherited = () if lock is None else (lock,)
         self._children: list[_Child] = []
         self._waiting: deque[Run] = deque()
         self._open: dict[int, list[Run]] = {}
@@ -156,6 +161,7 @@ class Pool:
                 stderr=subprocess.STDOUT,
                 env=_environment(run),
                 start_new_session=True,
+                pass_fds=self._inherited,
             )
         self._children.append(_Child(run, process, time.monotonic()))
 

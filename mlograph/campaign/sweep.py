@@ -61,8 +61,8 @@ def conduct(
         The result, and the interruption that ended the sweep early, if one did.
     """
     stopped: KeyboardInterrupt | None = None
-    with folder.held():
-        pool = Pool(folder, prepared.request, jobs, view)
+    with folder.held() as lock:
+        pool = Pool(folder, prepared.request, jobs, view, lock)
         try:
             pool.work(_source(prepared, folder))
         except KeyboardInterrupt as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
 from mlograph.campaign.axes import SEED, Axes
@@ -15,6 +17,7 @@ from mlograph.campaign.outcome import Outcome
 from mlograph.campaign.settings import Run
 from mlograph.loggers.lines import duration, short
 from mlograph.loggers.row import number
+from mlograph.terminal import printable_line
 
 Ended = tuple[Run, Outcome]
 
@@ -171,7 +174,8 @@ class Table:
 
 def as_markdown(table: Table) -> str:
     """The table of settings, and the runs that did not finish."""
-    lines = [f"# {table.title}", "", f"    {table.command}", "", table.summary, ""]
+    command = printable_line(table.command)
+    lines = [f"# {_escaped(table.title)}", "", f"    {command}", "", _escaped(table.summary), ""]
     rows = [table.cells(row) for row in table.rows]
     shown = [i for i, title in enumerate(table.head) if title or any(row[i] for row in rows)]
     lines.append(_line(table.head[i] for i in shown))
@@ -192,7 +196,8 @@ def as_csv(table: Table) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     paths = [axis.path for axis in table.axes.axes]
     head = ["run", *paths, "status", "exit_code", "steps", "seconds"]
-    writer.writerow([*head, *(f"validation.{name}" for name in validation), *train])
+    names = [*(f"validation.{name}" for name in validation), *train]
+    writer.writerow([*head, *map(printable_line, names)])
     for run in table.runs:
         outcome = table.outcomes.get(run.name)
         values = run.values
@@ -216,4 +221,6 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """`text` as Markdown shows it: no cell, link or HTML begins in it."""
+    shown = escape(printable_line(text.replace("\n", " ")), quote=False)
+    return re.sub(r"[|`\[\\]", r"\\\g<0>", shown)

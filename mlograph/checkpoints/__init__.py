@@ -4,8 +4,9 @@ from mlograph.checkpoints.digest import digest, unequal
 from mlograph.checkpoints.files import DamagedError, read, write
 from mlograph.checkpoints.machine import differences, facts
 from mlograph.checkpoints.packing import Packer, Unpacker
-from mlograph.checkpoints.signals import EXIT_CODES, Signals
+from mlograph.checkpoints.signals import EXIT_CODES, Signals, TooLongError, within
 from mlograph.checkpoints.store import Found, Store
+from mlograph.checkpoints.version import understood
 
 __all__ = [
     "EXIT_CODES",
@@ -14,11 +15,14 @@ __all__ = [
     "Packer",
     "Signals",
     "Store",
+    "TooLongError",
     "Unpacker",
     "differences",
     "digest",
     "facts",
     "read",
+    "understood",
     "unequal",
+    "within",
     "write",
 ]

@@ -1,4 +1,7 @@
-"""Signals that ask a run to end: the first waits until its state is saved, the second does not."""
+"""Signals that ask a run to end: the first waits until its state is saved, the second does not.
+
+And the one that a clock sends, for what a run that ends may do only where it is quick.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,34 @@ from typing import Any, final
 
 # The exit code of a process that such a signal ended, as shells have it.
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class TooLongError(BaseException):
+    """The time is over; no `Exception`, so that no one who catches these goes on."""
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Inside, time is limited; only where there is SIGALRM, and in the main thread.
+
+    Raises:
+        TooLongError: what is inside has taken longer.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if seconds is None or sys.platform == "win32" or not main:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
+
+
+def _over(number: int, frame: FrameType | None) -> Any:
+    raise TooLongError
 
 
 @final

@@ -9,7 +9,7 @@ well.
 from __future__ import annotations
 
 from mlograph.compiling.choice import Choice
-from mlograph.compiling.compiling import Compiling
+from mlograph.compiling.compiling import Chosen, Compiling, How
 from mlograph.compiling.shortcut import Shortcut
 
-__all__ = ["Choice", "Compiling", "Shortcut"]
+__all__ = ["Choice", "Chosen", "Compiling", "How", "Shortcut"]

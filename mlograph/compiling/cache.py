@@ -16,7 +16,17 @@ def use_cache(environment: MutableMapping[str, str] | None = None) -> Path:
     default is `~/.cache`. Never a run's own folder: another run of the same graph finds it again.
     """
     env = os.environ if environment is None else environment
-    if not env.get(_VARIABLE):
+    given = env.get(_VARIABLE)
+    if not given or given == _torchs_own():
         home = env.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
         env[_VARIABLE] = str(Path(home) / "mlograph" / "compiled")
     return Path(env[_VARIABLE])
+
+
+def _torchs_own() -> str:
+    """What torch sets the variable to by itself, as soon as an optimiser is made."""
+    from torch._inductor.runtime.cache_dir_utils import (  # noqa: PLC0415 (it takes a second)
+        default_cache_dir,
+    )
+
+    return default_cache_dir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast, final
@@ -176,6 +176,13 @@ def inductor(graph: Any, example: Any) -> Any:
     from torch._inductor.compile_fx import compile_fx  # noqa: PLC0415 (it takes a second)
 
     return compile_fx(graph, example)
+
+
+def shapes(batch: Any) -> Hashable:
+    """What tells the forms of batches apart, in less time than `form` takes."""
+    if isinstance(batch, tuple | list) and all(type(x) is Tensor for x in batch):
+        return type(batch), *((x.shape, x.dtype) for x in batch)
+    return form(batch)
 
 
 def form(batch: Any) -> str | None:

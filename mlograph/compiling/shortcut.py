@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Literal, TypeVar, final
 
 import torch
 from torch import Tensor
 
+from mlograph import trees
 from mlograph.compiling.choice import Choice
 from mlograph.compiling.refusal import reason_of
-from mlograph.compiling.region import Backend, Derivative, Inputs, Region, form
+from mlograph.compiling.region import Backend, Derivative, Inputs, Region, form, shapes
 from mlograph.compiling.trial import checked
 from mlograph.errors import UsageError
 from mlograph.problem import Evaluation, Moment, Problem, Term
@@ -40,9 +41,14 @@ class Shortcut:
         always: compile whatever can be compiled, and raise where that fails; otherwise only what
             pays, and evaluate the rest as it is.
         updates: of the problem in the whole run.
-        products: taken of one recorded gradient; none where it is not to be compiled.
+        products: taken of Φ; none where it is not to be compiled.
+        back: products taken of the gradient in a recorded step; the same.
         compiler: makes machine code of a graph of torch.
         tell: is told what was chosen.
+
+    Attributes:
+        choices: what was measured and chosen, by derivative.
+        follows: another process chooses; what it has not chosen yet is evaluated as it is.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Shortcut:
         always: bool,
         updates: int,
         products: int,
+        back: int,
         compiler: Backend,
         tell: Callable[[str], None],
     ) -> None:
@@ -59,10 +66,13 @@ class Shortcut:
         self._always = always
         self._updates = updates
         self._products = products
+        self._back = back
         self._compiler = compiler
         self._tell = tell
+        self.follows = False
         self.choices: dict[str, Choice] = {}
         self._regions: dict[str, Region] = {}
+        self._keys: dict[Hashable, str] = {}
 
     def slopes(
         self,
@@ -74,41 +84,67 @@ class Shortcut:
     ) -> Slopes:
         """∂L by problem: what `plainly` gives, in less time."""
         chosen = self._problem.terms if terms is None else tuple(terms)
-        key = self._key("gradient", moment, chosen, wanted)
-        choice = self._choice(key)
-        if choice.way == "plain":
-            return plainly()
         names = {owner: tuple(params) for owner, params in wanted.items()}
         asked = Derivative(self._problem, chosen, names, moment)
-        if choice.way is None:
-            inputs = Inputs.of(views, moment.batch).copied()
-            found = self._timed(choice, plainly)
-            self._decide(key, asked, inputs)
-            return found
-        inputs = Inputs.of(views, moment.batch)
-        region = self._regions.get(key) or self._made(key, asked, inputs)
-        if region is None:
-            return plainly()
-        try:
+
+        def compiled(region: Region, inputs: Inputs) -> Slopes:
             with torch.no_grad():
                 slopes, evaluation = region(inputs)
-        except Exception as error:
-            self._refused(key, _what(asked), reason_of(error))
+            return evaluation, {owner: slopes.get(owner, {}) for owner in wanted}
+
+        return self._found("gradient", asked, views, plainly, compiled)
+
+    def recorded(
+        self,
+        plainly: Callable[[], Slopes],
+        views: Mapping[str, View],
+        moment: Moment,
+        wanted: Mapping[str, Mapping[str, Tensor]],
+    ) -> Slopes:
+        """∂L by problem, the problem's own with a graph: what `plainly` gives, in less time."""
+        problem = self._problem
+        if not self._back:
             return plainly()
-        return evaluation, {owner: slopes.get(owner, {}) for owner in wanted}
+        names = {owner: tuple(params) for owner, params in wanted.items()}
+        asked = Derivative(problem, problem.terms, names, moment, self._back)
+
+        def compiled(region: Region, inputs: Inputs) -> Slopes:
+            with torch.enable_grad():
+                slopes, evaluation = region(inputs)
+            sent = {owner: trees.detached(slopes.get(owner, {})) for owner in wanted}
+            return evaluation, {**sent, problem.name: slopes[problem.name]}
+
+        return self._found("recorded", asked, views, plainly, compiled)
 
     def residual(self, plainly: Callable[[], Residual], moment: Moment) -> Residual:
         """Φ and its products: what `plainly` gives, in less time."""
         problem = self._problem
-        wanted = {problem.name: problem.model.params}
-        key = self._key("products", moment, problem.terms, wanted)
-        choice = self._choice(key)
-        if choice.way == "plain" or not self._products:
+        if not self._products:
             return plainly()
         names = {problem.name: tuple(problem.model.params)}
         asked = Derivative(problem, problem.terms, names, moment, self._products)
-        inputs = Inputs.of(problem.views(), moment.batch)
+
+        def compiled(region: Region, inputs: Inputs) -> Residual:
+            return _residual(problem, region, inputs, plainly)
+
+        return self._found("products", asked, problem.views(), plainly, compiled)
+
+    def _found(
+        self,
+        kind: str,
+        asked: Derivative,
+        views: Mapping[str, View],
+        plainly: Callable[[], _Found],
+        compiled: Callable[[Region, Inputs], _Found],
+    ) -> _Found:
+        """A derivative by its region, where there is one; by itself otherwise."""
+        key = self._key(kind, asked)
+        choice = self._choice(key)
+        if choice.way == "plain" or (choice.way is None and self.follows):
+            return plainly()
+        inputs = Inputs.of(views, asked.moment.batch)
         if choice.way is None:
+            inputs = inputs.copied()
             found = self._timed(choice, plainly)
             self._decide(key, asked, inputs)
             return found
@@ -116,23 +152,27 @@ class Shortcut:
         if region is None:
             return plainly()
         try:
-            return _residual(problem, region, inputs, plainly)
+            return compiled(region, inputs)
         except Exception as error:
             self._refused(key, _what(asked), reason_of(error))
             return plainly()
 
-    def _key(
-        self,
-        kind: str,
-        moment: Moment,
-        terms: Sequence[Term],
-        wanted: Mapping[str, Mapping[str, Tensor]],
-    ) -> str:
+    def _key(self, kind: str, asked: Derivative) -> str:
         """What tells one region from another, and is the same in another process."""
-        problem = self._problem
-        numbers = [i for i, term in enumerate(problem.terms) if any(term is x for x in terms)]
+        problem, batch = self._problem, asked.moment.batch
         modes = [m.module.training for m in (problem.model, *problem.others.values())]
-        return f"{kind} by {[*wanted]} of terms {numbers} on {form(moment.batch)}, training {modes}"
+        # Asked for each time, and put in words once.
+        terms = (id(term) for term in asked.terms)
+        short = (kind, *asked.wanted, *terms, shapes(batch), *modes)
+        if short not in self._keys:
+            self._keys[short] = self._worded(kind, asked, modes)
+        return self._keys[short]
+
+    def _worded(self, kind: str, asked: Derivative, modes: Sequence[bool]) -> str:
+        problem, by = self._problem, [*asked.wanted]
+        numbers = [i for i, term in enumerate(problem.terms) if any(term is x for x in asked.terms)]
+        on = form(asked.moment.batch)
+        return f"{kind} by {by} of terms {numbers} on {on}, training {modes}"
 
     def _choice(self, key: str) -> Choice:
         found = self.choices.get(key)

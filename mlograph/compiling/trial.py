@@ -151,8 +151,10 @@ def _compare(found: _Found, expected: _Found, problem: Problem, *, recorded: boo
 
 def _product(found: _Found, problem: Problem) -> Vector:
     """(∂Φ/∂·)ᵀ Φ for all parameters that Φ may depend on, by a name that tells them apart."""
-    models = {problem.name: problem.model, **problem.others}
-    leaves = {f"{o} {n}": x for o, model in models.items() for n, x in model.params.items()}
+    tensors = found.inputs.tensors
+    leaves = {
+        f"{o} {n}": x for o, named in tensors.items() for n, x in named.items() if x.requires_grad
+    }
     values = [x for x in found.slopes[problem.name].values() if x.requires_grad]
     if not values:
         return {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from functools import partial
+from typing import Any, final
 
 import torch
 from torch.utils.data import Dataset
@@ -176,10 +176,24 @@ def _sources(
     elif options:
         raise UsageError("options: only a data set given by name takes them")
     else:
-        sources["train"] = cache(partial(labelled_images, dataset))
+        sources["train"] = _Once(dataset)
     if test_dataset is not None:
-        sources["test"] = cache(partial(labelled_images, test_dataset))
+        sources["test"] = _Once(test_dataset)
     return sources
+
+
+@final
+class _Once:
+    """Reads a data set when it is first wanted; can be sent to another process, as all here can."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+        self._images: LabelledImages | None = None
+
+    def __call__(self) -> LabelledImages:
+        if self._images is None:
+            self._images = labelled_images(self._dataset)
+        return self._images
 
 
 def _named(name: str, options: Mapping[str, Any]) -> Sources:
@@ -204,13 +218,14 @@ def _drawn(sources: Sources, sampler: str, shape: TaskShape) -> Splits:
         hint = did_you_mean(sampler, _SAMPLERS)
         raise UsageError(f"tasks: unknown '{sampler}' ({hint})")
 
-    def env(source: Callable[[], LabelledImages], seed: int) -> Env:
-        images = source()
-        if sampler == "builtin":
-            return BuiltinTasks(images, shape, seed)
-        return TasksetTasks(learn2learn_taskset(images, shape), shape, seed)
+    return {name: partial(_env, sampler, shape, source) for name, source in sources.items()}
 
-    return {name: partial(env, source) for name, source in sources.items()}
+
+def _env(sampler: str, shape: TaskShape, source: Callable[[], LabelledImages], seed: int) -> Env:
+    images = source()
+    if sampler == "builtin":
+        return BuiltinTasks(images, shape, seed)
+    return TasksetTasks(learn2learn_taskset(images, shape), shape, seed)
 
 
 def _given(tasks: Taskset | BenchmarkTasksets, shape: TaskShape) -> Splits:

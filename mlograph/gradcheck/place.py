@@ -11,7 +11,7 @@ import torch
 
 from mlograph import trees
 from mlograph.batches import SharedEnv
-from mlograph.checkpoints import DamagedError, Found, Store, read
+from mlograph.checkpoints import DamagedError, Found, Store, read, understood
 from mlograph.errors import UsageError
 from mlograph.executor import Executor
 from mlograph.gradcheck.frozen import Snapshot, Tape
@@ -243,7 +243,8 @@ def _load(program: Program, start: Path) -> None:
         raise UsageError(f"{start}: cannot be read: {error.strerror or error}") from error
     except DamagedError as error:
         raise UsageError(f"{start}: {error}") from error
-    saved = problems_of(found.state)
+    with understood(found.state):
+        saved = problems_of(found.state)
     missing = differing(program, saved)
     if missing:
         verb = "differs" if len(missing) == 1 else "differ"

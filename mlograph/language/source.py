@@ -58,11 +58,16 @@ class Source:
 
         Values of up to three characters stay: they could be a part of any word.
         """
-        found = {str(s.value): s.masked for _, s in tree.scalars(self.root) if s.masked is not None}
-        for value in sorted(found, key=len, reverse=True):
-            if len(value) > 3:
-                text = text.replace(value, found[value])
+        for value, reference in self._secrets:
+            text = text.replace(value, reference)
         return text
+
+    @cached_property
+    def _secrets(self) -> tuple[tuple[str, str], ...]:
+        """What came from the environment and what stands for it, the longest first."""
+        found = {str(s.value): s.masked for _, s in tree.scalars(self.root) if s.masked is not None}
+        longest = sorted(found, key=len, reverse=True)
+        return tuple((value, found[value]) for value in longest if len(value) > 3)
 
     def listed(self, faults: Iterable[Fault]) -> list[Fault]:
         """The faults as they are shown: each with its place, in the order of the places."""

@@ -299,6 +299,12 @@ class ExecutionSpec(Spec):
         description="gradients of losses and their products by torch.compile: on: all that can be; "
         "auto: where the rest of the run saves more time than compiling takes",
     )
+    prefetch: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="batches and steps of the Env, made ready by other processes while the run "
+        "computes: on: of every source that can be; auto: of those that take long, where that is "
+        "faster, which the first batches show",
+    )
 
 
 class CheckpointSpec(Spec):

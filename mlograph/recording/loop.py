@@ -55,8 +55,9 @@ class Recording:
         problem = self._problem
         lower = {n: Read.of(model) for n, model in problem.others.items() if n in self._below}
         self._pass = Pass(moment, copied(problem.model.buffers), lower)
-        evaluation = self._making.evaluate(self._pass, problem.model.buffers)
-        self._own, sent = self._making.differentiate(evaluation, lower)
+        evaluation, self._own, sent = self._making.evaluate(
+            self._pass, problem.model.buffers, lower
+        )
         return evaluation, self._own, sent
 
     def accumulate(self, gradient: Vector) -> None:

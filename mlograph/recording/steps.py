@@ -25,9 +25,10 @@ from mlograph.optimizers import (
     read_options,
     read_state,
 )
-from mlograph.problem import Evaluation, Moment, Problem, clipped, gradients, own_gradient
+from mlograph.problem import Evaluation, Moment, Problem, clipped, gradients, with_field
 from mlograph.recording.link import Link, carried, differentiable
 from mlograph.trees import Vector
+from mlograph.views import View
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,13 @@ class Making:
         """Those that were accumulated."""
         return tuple(self._passes)
 
-    def evaluate(self, one: Pass, buffers: Vector) -> Evaluation:
-        """The loss of a pass, on the problem's own `buffers`, which it may change."""
+    def evaluate(
+        self, one: Pass, buffers: Vector, lower: Iterable[str] = ()
+    ) -> tuple[Evaluation, Vector, dict[str, Vector]]:
+        """The loss of a pass, its own gradient, and ∂L of the problems `lower` as it read them.
+
+        The problem's own `buffers` may change.
+        """
         problem = self._problem
         views = {problem.name: problem.model.at(self._params, buffers)}
         for name, model in problem.others.items():
@@ -151,17 +157,14 @@ class Making:
                 self._reads.setdefault(name, []).append(_leaves(one.lower[name].params))
             read = one.lower.get(name) or self._uppers[name]
             views[name] = model.at(self._reads[name][-1], copied(read.buffers))
+        wanted = {problem.name: self._params, **{n: self._reads[n][-1] for n in lower}}
         with torch.enable_grad():
-            return problem.evaluate(views, one.moment)
-
-    def differentiate(
-        self, evaluation: Evaluation, lower: Iterable[str] = ()
-    ) -> tuple[Vector, dict[str, Vector]]:
-        """The problem's own gradient, and ∂L of the problems `lower` as this pass read them."""
-        keep = self._graph or bool(lower)
-        own = own_gradient(evaluation, self._params, create_graph=self._graph, keep=keep)
-        sent = {n: gradients(evaluation.loss, self._reads[n][-1], keep=True) for n in lower}
-        return own, sent
+            if self._graph:
+                evaluation, slopes = _recorded(problem, views, one.moment, wanted)
+            else:
+                evaluation, slopes = problem.slopes(views, one.moment, wanted)
+            own = with_field(slopes.pop(problem.name), evaluation, create_graph=self._graph)
+        return evaluation, own, slopes
 
     def accumulate(self, one: Pass, own: Vector) -> None:
         """Add a pass with its own gradient to the coming update."""
@@ -174,7 +177,7 @@ class Making:
 
     def repeat(self, one: Pass) -> None:
         """A pass that was made before, on buffers as they were then; leaves no trace in them."""
-        own, _ = self.differentiate(self.evaluate(one, copied(one.buffers)))
+        _, own, _ = self.evaluate(one, copied(one.buffers))
         self.accumulate(one, own)
 
     def size(self) -> Tensor:
@@ -237,7 +240,7 @@ def made_again(
     for one in record.passes:
         own_buffers = copied(one.buffers) if buffers is None else buffers
         with one.moment.random.replayed(problem.device):
-            own, _ = making.differentiate(making.evaluate(one, own_buffers))
+            _, own, _ = making.evaluate(one, own_buffers)
         making.accumulate(one, own)
     return making.update(record.options)
 
@@ -253,6 +256,27 @@ def virtual_step(problem: Problem, moment: Moment) -> Link:
     link = made_again(problem, record, Point.of(problem), reads, graph=True).link
     assert link is not None, "it was asked for"
     return link
+
+
+def _recorded(
+    problem: Problem,
+    views: Mapping[str, View],
+    moment: Moment,
+    wanted: Mapping[str, Vector],
+) -> tuple[Evaluation, dict[str, Vector]]:
+    """The loss, and ∂L/∂wanted by problem; the problem's own part can be differentiated."""
+
+    def plainly() -> tuple[Evaluation, dict[str, Vector]]:
+        evaluation = problem.evaluate(views, moment)
+        slopes = {
+            owner: gradients(evaluation.loss, params, create_graph=owner == problem.name, keep=True)
+            for owner, params in wanted.items()
+        }
+        return evaluation, slopes
+
+    if problem.shortcut is None:
+        return plainly()
+    return problem.shortcut.recorded(plainly, views, moment, wanted)
 
 
 def _detached(state: OptimizerState) -> OptimizerState:

@@ -7,15 +7,20 @@ from html import escape
 from importlib.resources import files
 
 from mlograph import charts
+from mlograph.terminal import printable
 
 # The policy keeps the page from reaching for anything outside, whatever stands in it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def document(title: str, sections: Sequence[str]) -> str:
-    """A whole page of the sections that are not empty."""
+    """A whole page of the sections that are not empty.
+
+    Characters that a browser or a terminal would obey, such as those that turn the direction of
+    writing, are written out.
+    """
     own = files("mlograph.report").joinpath("style.css").read_text("utf-8")
-    return (
+    return printable(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

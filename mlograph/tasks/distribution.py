@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mlograph import trees
+from mlograph.children import local_files
 from mlograph.language.spec import Live, ProblemSpec
 from mlograph.linear import Solution
 from mlograph.meter import Meter
@@ -38,9 +39,6 @@ from mlograph.tasks.pool import Pool, cores
 from mlograph.tasks.refusal import NotAtOnceError
 from mlograph.tasks.sharing import Block, Layout
 from mlograph.trees import Vector
-
-# How modules of files beside a graph are called.
-_LOCAL = "mlograph_graph_"
 
 # By how much the first gradient of a worker may differ, by precision: rounding alone, which a
 # solver may have amplified, or something else.
@@ -97,7 +95,7 @@ class Distribution:
         self._lower = program.problems[window.lower]
         self._upper = program.problems[window.upper]
         layout = Layout.of(self._shared())
-        files, blueprint = _local_files(), _packed_blueprint(program, layout)
+        files, blueprint = local_files(), _packed_blueprint(program, layout)
         count = min(window.workers or cores(), window.count)
         self._block = Block(layout)
         self._pool = Pool(count, self._block, (packed(files), blueprint))
@@ -118,7 +116,11 @@ class Distribution:
                     self._block.tensors[name, key].copy_(tensor)
         lower, upper = _setting(self._lower), _setting(self._upper)
         # Drawing batches moved nothing; a loop counts from here.
-        jobs = [Job(self._window, tasks, lower, upper) for tasks in _dealt(drawn, len(self._pool))]
+        compiled = self._program.compiling.chosen()
+        jobs = [
+            Job(self._window, tasks, lower, upper, compiled)
+            for tasks in _dealt(drawn, len(self._pool))
+        ]
         try:
             messages = [packed(job) for job in jobs]
         except Exception as error:
@@ -248,15 +250,6 @@ def _setting(problem: Problem) -> Setting:
     )
 
 
-def _local_files() -> dict[str, str]:
-    """The modules of files beside a graph, which no import path leads to."""
-    return {
-        name: str(module.__file__)
-        for name, module in list(sys.modules.items())
-        if name.startswith(_LOCAL) and module.__file__
-    }
-
-
 def _packed_blueprint(program: Program, layout: Layout) -> bytes:
     parts = {name: _part(problem) for name, problem in program.problems.items()}
     for name, part in parts.items():
@@ -278,6 +271,7 @@ def _packed_blueprint(program: Program, layout: Layout) -> bytes:
         precision=torch.get_float32_matmul_precision(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         dtype=torch.get_default_dtype(),
+        compile=program.compiling.how,
     )
     try:
         return packed(blueprint)

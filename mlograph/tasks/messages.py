@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mlograph.compiling import Chosen, How
 from mlograph.components import Imports
 from mlograph.hypergradients import HypergradientMethod
 from mlograph.language.spec import ProblemSpec
@@ -57,6 +58,7 @@ class Blueprint:
         precision: of products of float32 matrices.
         deterministic: whether torch may only use algorithms that always give the same.
         dtype: of new tensors.
+        compile: whether derivatives of losses are compiled.
     """
 
     plan: Plan
@@ -69,6 +71,7 @@ class Blueprint:
     precision: str
     deterministic: bool
     dtype: torch.dtype
+    compile: How
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,14 @@ class Job:
         tasks: one after another.
         lower: the problem below, as it is when the window begins.
         upper: the one above.
+        compiled: what was chosen to be compiled, and what not.
     """
 
     window: Tasks
     tasks: tuple[Task, ...]
     lower: Setting
     upper: Setting
+    compiled: Chosen
 
 
 Measured = dict[str, dict[str, Any]]
@@ -129,6 +134,8 @@ class Done:
         printed: what the user's code printed, to the standard output and error.
         drew: random numbers were drawn.
         end: the problem below after the last task of the window.
+        compiled: what the worker of the first task has chosen by then.
+        told: what it has to say of that.
     """
 
     number: int
@@ -139,6 +146,8 @@ class Done:
     printed: tuple[str, str]
     drew: bool
     end: ProblemState | None = None
+    compiled: Chosen | None = None
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

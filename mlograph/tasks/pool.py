@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, final
 
+from mlograph.children import ended, started
 from mlograph.errors import ProcessError
 from mlograph.tasks.messages import unpacked
 from mlograph.tasks.sharing import Block
 
-# Nothing of the script that was started is run again in a worker, and no file in the present
-# folder can stand in for a module.
-_PROGRAM = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from mlograph.worker import main
-main(*map(int, sys.argv[2:]))
-"""
-
+# Compiling has no more of them either, nor processes of its own that would have to be ended.
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+}
 _SECONDS_TO_END = 5.0
 
 
@@ -56,7 +52,7 @@ class Pool:
         self._workers: list[tuple[subprocess.Popen[bytes], Connection]] = []
         try:
             for _ in range(count):
-                self._workers.append(_started(block))
+                self._workers.append(started("mlograph.worker", (block.descriptor,), _ONE_THREAD))
         except OSError as error:
             self.close()
             raise ProcessError(f"a worker process cannot be started: {error}") from error
@@ -120,26 +116,6 @@ class Pool:
         )
 
 
-def _started(block: Block) -> tuple[subprocess.Popen[bytes], Connection]:
-    here, there = socket.socketpair()
-    with here, there:
-        inherited = (there.fileno(), block.descriptor)
-        words = [json.dumps(sys.path), str(os.getpid()), *map(str, inherited)]
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, *words],
-            stdin=subprocess.DEVNULL,
-            pass_fds=inherited,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
-        return process, Connection(here.detach())
-
-
 def _ended(code: int | None) -> str:
-    if code is None:
-        return "does not answer"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    name = signal.Signals(-code).name
     why = "; the system does that where memory runs out, and fewer 'workers' need less"
-    return f"was ended by {name}{why if name == 'SIGKILL' else ''}"
+    return ended(code) + (why if code == -signal.SIGKILL else "")

@@ -44,6 +44,9 @@ class Processes:
             ProcessError: a worker process cannot be started, or has ended.
         """
         left = drawn
+        compiling, both = self._program.compiling, (window.lower, window.upper)
+        # What this process does of the loops says little of how long they take.
+        compiling.follow(both, follows=True)
         try:
             there = self._distribution(window)
             owed = there.begin(drawn)
@@ -55,9 +58,13 @@ class Processes:
             answers = there.finish(owed)
             if first:
                 there.compare(answers[0])
-        except NotAtOnceError:
+        except NotAtOnceError as refused:
+            compiling.follow(both, follows=not refused.lasting)
             one_by_one(left)
             raise
+        for answer in answers:
+            compiling.adopt(answer.compiled or {})
+            self._remark(answer.told)
         gathered = Gathered(answers[first:])
         there.commit(drawn, gathered.answers)
         self._pass_on(window, gathered)

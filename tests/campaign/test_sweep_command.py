@@ -22,7 +22,7 @@ from mlograph.campaign.folder import Request
 from mlograph.campaign.preparation import prepare
 from mlograph.campaign.search import require
 from mlograph.checkpoints import read, unequal
-from mlograph.errors import UsageError
+from mlograph.errors import BusyError, UsageError
 from mlograph.snapshot import fingerprint
 
 GRAPH = """\
@@ -297,8 +297,8 @@ def test_packages_are_allowed_by_the_command_line_only(folder: Path):
 def test_only_one_process_works_on_a_sweep(folder: Path):
     made_now = folders.create(folder / "runs", "pair")
     other = folders.Folder(made_now.path)
-    message = "another process is working"
-    with made_now.held(), pytest.raises(UsageError, match=message), other.held():
+    message = rf"another process \({os.getpid()}\) is working on this sweep; wait"
+    with made_now.held(), pytest.raises(BusyError, match=message), other.held():
         pass
     with made_now.held():
         pass

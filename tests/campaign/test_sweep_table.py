@@ -102,3 +102,14 @@ def test_the_last_values_of_everything():
         Record("validation", 2, 0.0, {"v": 2.0}),
     ]
     assert gathered(records) == ({"v": 2.0}, {"a": 2.0, "b": 1.0})
+
+
+def test_names_are_neither_html_nor_cells_nor_commands_of_a_terminal():
+    hostile = "<script>|[x](javascript:0)`\x1b[31m\u202e"
+    outcome = Outcome(0, "all steps made", 5, 5, 1.0, {hostile: 1.0}, {})
+    found = table({"lr=1": outcome, "lr=2": NAN}, "lr=1,2")
+    told = "&lt;script&gt;\\|\\[x](javascript:0)\\`\\\\x1b\\[31m\\\\u202e"
+    lines = as_markdown(found).splitlines()
+    assert f"| lr |  | {told} | time |" in lines
+    (head, *_) = csv.reader(as_csv(found).splitlines())
+    assert head[-1] == r"validation.<script>|[x](javascript:0)`\x1b[31m\u202e"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from mlograph.checkpoints import EXIT_CODES, Signals
+from mlograph.checkpoints import EXIT_CODES, Signals, TooLongError, within
 
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -66,3 +68,23 @@ def test_other_threads_leave_signals_alone():
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_what_takes_too_long_is_ended_and_what_does_not_is_not():
+    before = signal.getsignal(signal.SIGALRM)
+    with within(30.0):
+        pass
+    began = time.monotonic()
+    with pytest.raises(TooLongError), within(0.05):
+        while time.monotonic() - began < 10:
+            # What catches exceptions does not catch this.
+            with contextlib.suppress(Exception):
+                time.sleep(0.01)
+    assert time.monotonic() - began < 5
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_there_need_be_no_limit():
+    with within(None):
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from compiled_graphs import alone, assert_same, penalties, stepped
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from mlograph.compiling import Choice, shortcut
 from mlograph.compiling.cache import use_cache
 from mlograph.compiling.refusal import NotCompiledError, reason_of
+from mlograph.executor import Executor
 
 
 def timed(seconds: float, calls: int = 9, each: int = 1) -> Choice:
@@ -49,6 +52,17 @@ def test_compiled_code_is_kept_in_the_users_cache_never_in_a_run():
     home: dict[str, str] = {}
     assert use_cache(home) == Path.home() / ".cache" / "mlograph" / "compiled"
     assert use_cache({"TORCHINDUCTOR_CACHE_DIR": "/mine"}) == Path("/mine")
+
+
+def test_the_folder_that_torch_sets_by_itself_is_not_the_users_wish(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """It does when the first optimiser is made, which is before anything is compiled."""
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    set_by_torch = cache_dir()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == set_by_torch
+    assert use_cache() == Path("/somewhere/mlograph/compiled")
 
 
 def test_a_short_run_compiles_nothing_and_says_so():
@@ -103,6 +117,29 @@ def test_reasons_are_one_sentence():
     wrapped = RuntimeError("long story")
     wrapped.__cause__ = NotCompiledError("the reason")
     assert reason_of(wrapped) == "the reason"
+
+
+def test_who_follows_measures_nothing_and_does_what_it_is_told():
+    program, compiling = stepped(alone(), "auto", periods=0)
+    executor, (shortcut_,) = Executor(program), compiling.shortcuts.values()
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            for instruction in program.plan.executed:
+                executor.execute(instruction)
+
+    compiling.follow(["lower"], follows=True)
+    steps(12)
+    ((key, choice),) = shortcut_.choices.items()
+    assert choice.seconds == [] and compiling.chosen() == {"lower": {}}
+    compiling.adopt({"lower": {key: "compiled", "another": "plain"}})
+    steps(1)
+    assert compiling.chosen() == {"lower": {key: "compiled", "another": "plain"}}
+    assert "is compiled" in compiling.take_remarks()[0]
+    compiling.adopt({"lower": {key: "plain"}})
+    assert compiling.chosen()["lower"][key] == "compiled", "what is known here is known better"
+    plain, _ = stepped(alone(), periods=13)
+    assert_same(program, plain)
 
 
 def test_what_was_chosen_is_remembered():

@@ -58,11 +58,58 @@ def test_compiled_and_plain_runs_agree(declared: Any, lower: set[str]):
     assert_same(compiled, plain)
 
 
-def test_a_recorded_loop_is_left_to_autograd():
-    plain, _ = stepped(reweighting("unroll"))
-    compiled, compiling = stepped(reweighting("unroll"), "on")
-    assert kinds(compiling) == {"upper": {"gradient"}, "lower": set()}
+def sqrt(**options: Any) -> dict[str, Any]:
+    return {"method": "unroll", "checkpoint": "sqrt", **options}
+
+
+@pytest.mark.parametrize(
+    ("method", "lower"),
+    [
+        pytest.param("unroll", {"recorded"}, id="unroll"),
+        pytest.param(sqrt(), {"gradient", "recorded"}, id="replayed", marks=SLOW),
+        pytest.param(sqrt(truncate=1), {"gradient", "recorded"}, id="truncated", marks=SLOW),
+        pytest.param("es", {"gradient"}, id="es", marks=SLOW),
+        pytest.param("reptile", {"gradient"}, id="reptile", marks=SLOW),
+        pytest.param("fixed_point", {"gradient", "recorded"}, id="fixed point", marks=SLOW),
+    ],
+)
+def test_recorded_steps_are_compiled_with_the_way_back_through_them(method: Any, lower: set[str]):
+    plain, _ = stepped(implicit_maml(method))
+    compiled, compiling = stepped(implicit_maml(method), "on")
+    assert kinds(compiling) == {"upper": {"gradient"}, "lower": lower}
+    assert_same(compiled, plain)
+
+
+@SLOW
+def test_steps_with_momentum_and_clipping_are_compiled_but_for_the_update():
+    """A product through torch's update meets one through the compiled gradient."""
+    sgd = {"_target_": "sgd", "lr": 0.1, "momentum": 0.9}
+    rest = {"optimizer": sgd, "gradient_clipping": 0.5, "gradient_accumulation": 2}
+    plain, _ = stepped(reweighting("unroll", **rest))
+    compiled, compiling = stepped(reweighting("unroll", **rest), "on")
+    assert "recorded" in kinds(compiling)["lower"]
+    assert_same(compiled, plain)
+
+
+def test_what_forward_mode_records_is_left_to_autograd():
+    """It takes derivatives of products, which a compiled gradient does not have."""
+    plain, _ = stepped(reweighting("forward"), periods=1)
+    compiled, compiling = stepped(reweighting("forward"), "on", periods=1)
+    assert kinds(compiling)["lower"] == set()
     assert_same(compiled, plain, tolerance=1e-12)
+
+
+def deaf(lower: Any, upper: Any, batch: Any) -> torch.Tensor:
+    """Looks at `upper` in a way that no gradient by `lower` depends on."""
+    x, labels = batch
+    looked = sum(p.sum() for p in upper.parameters())
+    return nn.functional.cross_entropy(lower(x), labels) + looked
+
+
+def test_a_compiled_step_does_not_hide_that_an_edge_has_no_effect():
+    """It gives zeros where autograd would give nothing."""
+    message = failure(lambda: stepped(reweighting("unroll", loss=deaf), "on", periods=1))
+    assert "the edge 'upper -> lower' has no effect" in message
 
 
 @SLOW

@@ -54,7 +54,11 @@ def test_a_plan_says_what_is_compiled():
     ]
     assert section(compiled(reweighting("unroll"))) == [
         "gradients of upper",
-        "not the loops of lower, which unroll records",
+        "gradients in recorded steps, and the way back through them, of lower",
+    ]
+    assert section(compiled(reweighting("forward"))) == [
+        "gradients of upper",
+        "not the loops of lower, which forward records",
     ]
     assert section(compiled(reweighting("darts"), "auto")) == [
         "gradients of upper, lower, where the rest of a run saves more than compiling takes"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlograph.data import idx_images
+from mlograph.data import fashion_mnist, idx_images
+from mlograph.data.idx_files import FASHION
 from mlograph.errors import UsageError
 
 
@@ -79,9 +80,38 @@ def test_a_packed_file_that_is_cut_off_is_refused(root: Path):
         ),
         (lambda root: idx_images(root, train=9, validation=9), "9 \\+ 9 are more than the 12"),
         (lambda root: idx_images(root, train=0), "must be at least 1, got 0 and 1000"),
+        (
+            lambda root: fashion_mnist(root=root / "none"),
+            f"(?s)^root: there is no Fashion-MNIST in '[^\\n]*none': `apt-get install "
+            f"dataset-fashion-mnist` [^\\n]* puts it into '{FASHION}', or give a folder[^\\n]*$",
+        ),
         (lambda root: idx_images(root / "none"), "holds neither train-images-idx3-ubyte nor"),
     ],
 )
 def test_what_makes_no_sense_is_refused(root: Path, call: Callable[[Path], object], message: str):
     with pytest.raises(UsageError, match=message):
         call(root)
+
+
+def test_fashion_mnist_may_lie_anywhere(root: Path):
+    here = fashion_mnist("validation", root=root, train=7, validation=5, seed=3)
+    there = idx_images(root, "validation", train=7, validation=5, seed=3)
+    assert torch.equal(here.images, there.images)
+
+
+@pytest.mark.skipif(not Path(FASHION).is_dir(), reason="no Debian package dataset-fashion-mnist")
+def test_the_real_fashion_mnist_is_what_it_is_known_to_be():
+    train, rest = (
+        fashion_mnist(x, train=50_000, validation=10_000) for x in ("train", "validation")
+    )
+    images, labels = torch.cat([train.images, rest.images]), torch.cat([train.labels, rest.labels])
+    assert images.shape == (60_000, 1, 28, 28)
+    assert labels.bincount().tolist() == [6_000] * 10
+    # The mean and deviation by which everybody normalises it.
+    assert float(images.mean()) == pytest.approx(0.2860, abs=1e-4)
+    assert float(images.std()) == pytest.approx(0.3530, abs=1e-4)
+    test = fashion_mnist("test")
+    assert test.labels.bincount().tolist() == [1_000] * 10
+    # The middle of a pair of trousers' sides is empty, that of a bag's is not.
+    trouser, bag = (test.images[test.labels == label].mean(0)[0, 14:20, 2] for label in (1, 8))
+    assert bag.mean() > 10 * trouser.mean()

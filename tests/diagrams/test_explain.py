@@ -160,3 +160,24 @@ def test_components_are_called_by_their_last_part():
     spec["problems"]["inner"]["optimizer"] = Path("/live")
     text = explain(*compiled(spec))
     assert "gym.make" in text and "print" in text and type(Path()).__name__ in text
+
+
+def test_what_is_read_ahead_is_told_and_why_other_sources_are_not():
+    spec = imaml()
+    assert "prefetched   env, where reading takes long: a run measures it" in explain(
+        *compiled(spec)
+    )
+    spec["engine"] = {"execution": {"prefetch": "on"}}
+    assert "prefetched   env\n" in explain(*compiled(spec))
+    spec["env"] = {"_target_": "mlograph.envs.MazeEnv"}
+    reason = "not env: its next step follows from what is done with this one"
+    assert f"prefetched   {reason}" in explain(*compiled(spec))
+    spec["engine"] = {"execution": {"prefetch": "off"}}
+    assert "prefetched" not in explain(*compiled(spec))
+    alone = {"module": "a.B", "optimizer": "sgd", "loss": "a.c"}
+    loader = {"_target_": "torch.utils.data.DataLoader", "num_workers": 2}
+    alone["data"] = {"x": {"_target_": "mlograph.data.full_batch"}, "y": loader, "z": "a.data"}
+    text = explain(*compiled({"mlograph": 1, "name": "one", "problems": {"p": alone}}))
+    assert "prefetched   data of p (z), where reading takes long: a run measures it\n" in text
+    assert "not data of p (x): it is one batch in memory\n" in text
+    assert "not data of p (y): its own workers read ahead\n" in text

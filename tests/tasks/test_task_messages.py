@@ -92,7 +92,7 @@ def test_processes_that_cannot_be_started_are_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_worker_that_ends_by_itself_is_told_with_its_code(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("mlograph.tasks.pool._PROGRAM", "raise SystemExit(7)")
+    monkeypatch.setattr("mlograph.children._PROGRAM", "raise SystemExit(7)")
     block = Block(Layout.of({("a",): torch.zeros(1)}))
     pool = Pool(2, block, ())
     with pytest.raises(ProcessError, match="worker process 2 of 2 ended with exit code 7"):

@@ -54,6 +54,14 @@ class Method(BaseModel):
         """Whether it takes products of a recorded gradient that may be a compiled one."""
         return False
 
+    @property
+    def back(self) -> int:
+        """Products with the derivatives of a recorded step, if they may be those of a compiled one.
+
+        They may if all go back through the step; forward mode takes derivatives of such products.
+        """
+        return 0
+
     def reaches_start(self, steps: int) -> bool:
         """Whether the response flows through the start of a loop of so many steps."""
         return self.through_start

@@ -60,6 +60,11 @@ class Unroll(Method):
         "made again for each",
     )
 
+    @property
+    def back(self) -> int:
+        """One."""
+        return 1
+
     def reaches_start(self, steps: int) -> bool:
         """Whether the response flows through the start of a loop of so many steps."""
         return self.truncate is None or self.truncate >= steps
@@ -101,6 +106,11 @@ class FixedPoint(Method):
     tol: NonNegativeFloat = Field(default=1e-10, description="stop at ‖residual‖ ≤ tol·‖v‖")
     warm_start: Flag = Field(default=False, description="start from the previous solution")
 
+    @property
+    def back(self) -> int:
+        """One an iteration, one with a warm start, and one that leads to the problems above."""
+        return self.iterations + self.warm_start + 1
+
     def cost(self, loop: Loop, targets: int) -> Evaluations:
         """The graph of one step, and products with it."""
-        return GRADIENT + Evaluations(second=self.iterations + self.warm_start + 1)
+        return GRADIENT + Evaluations(second=self.back)
