@@ -202,7 +202,13 @@ class _Pickler(pickle.Pickler):
         if type(obj) is MappingProxyType:
             return _read_only, (dict(obj),)
         if type(obj) is Tensor and _is_plain(obj):
-            return _tensor, (obj.numpy(),)
+            # An array that is not in C's order comes out of a pickle in it, and a convolution whose
+            # weights lie in another order gives other last bits, and takes another time.
+            if _is_in_order(obj):
+                return _tensor, (obj.numpy(), None)
+            if _is_dense(obj):
+                flat = obj.as_strided((obj.numel(),), (1,))
+                return _tensor, (flat.numpy(), (obj.shape, obj.stride()))
         return NotImplemented
 
 
@@ -222,5 +228,24 @@ def _read_only(entries: dict[Any, Any]) -> Mapping[Any, Any]:
     return MappingProxyType(entries)
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    return torch.from_numpy(array)
+def _is_in_order(tensor: Tensor) -> bool:
+    """Whether its strides are the usual ones, those of axes of length 1 among them."""
+    expected = 1
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        if stride != expected:
+            return False
+        expected *= max(size, 1)
+    return True
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its numbers fill a piece of memory, in whatever order."""
+    order = sorted(range(tensor.dim()), key=lambda axis: (-tensor.stride(axis), axis))
+    return tensor.permute(order).is_contiguous()
+
+
+def _tensor(
+    array: np.ndarray[Any, Any], order: tuple[Sequence[int], Sequence[int]] | None
+) -> Tensor:
+    found = torch.from_numpy(array)
+    return found if order is None else found.as_strided(*order)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mlograph.errors import ProcessError
+from mlograph.nn import ConvNet
 from mlograph.tasks.messages import packed, unpacked
 from mlograph.tasks.pool import Pool, cores
 from mlograph.tasks.sharing import Block, Layout
@@ -104,3 +105,14 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_code(monkeypatch: pytest.
 
 def test_there_is_a_core_at_least():
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_weights_lie_in_a_worker_as_they_lie_here():
+    net = ConvNet(3, hidden=4)
+    sent = unpacked(packed(net))
+    for ours, theirs in zip(net.parameters(), sent.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.stride() == theirs.stride()
+    every_other = torch.randn(4, 6)[:, ::2]
+    assert torch.equal(unpacked(packed(every_other)), every_other)
+    assert unpacked(packed(torch.zeros(0, 3))).shape == (0, 3)
