@@ -148,10 +148,18 @@ class Distribution:
 
     @contextmanager
     def as_in_a_worker(self, number: int) -> Iterator[None]:
-        """A loop that is run inside draws the numbers that it would draw in a worker."""
-        with untouched(self._program.device):
-            seed_everything(seed_of(self._program.seed, self._upper, number))
-            yield
+        """A loop that is run inside draws the numbers that it would draw in a worker.
+
+        It has one thread as well: the last bits of float32 can grow to whole per cent in a loop.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with untouched(self._program.device):
+                seed_everything(seed_of(self._program.seed, self._upper, number))
+                yield
+        finally:
+            torch.set_num_threads(threads)
 
     def compare(self, answer: Done) -> None:
         """See whether a worker's gradient is the one that this process has just accumulated.

@@ -240,7 +240,8 @@ def _is_in_order(tensor: Tensor) -> bool:
 
 def _is_dense(tensor: Tensor) -> bool:
     """Whether its numbers fill a piece of memory, in whatever order."""
-    order = sorted(range(tensor.dim()), key=lambda axis: (-tensor.stride(axis), axis))
+    strides = tensor.stride()
+    order = sorted(range(tensor.dim()), key=lambda axis: (-strides[axis], axis))
     return tensor.permute(order).is_contiguous()
 
 
