@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mlograph.envs.maze import Policy, Walk
 from mlograph.errors import UsageError, did_you_mean
-from mlograph.squares import squared_distance
+from mlograph.squares import squared_distance, squared_norm
 from mlograph.trees import fitting_names
 from mlograph.views import View
 
@@ -97,12 +97,13 @@ def proximal(model: View, anchor: View, weight: float = 1.0, only: str = "*") ->
     """
     ours = _fitting(model.named_parameters(), only)
     theirs = _fitting(anchor.named_parameters(), only)
-    for name in [*ours, *theirs]:
-        if name not in ours or name not in theirs:
-            raise UsageError(
-                f"proximal: '{name}' is a parameter of only one of model and anchor; both need "
-                "the same architecture (write module: {copy: …})"
-            )
+    if ours.keys() != theirs.keys():
+        name = next(n for n in [*ours, *theirs] if n not in ours or n not in theirs)
+        raise UsageError(
+            f"proximal: '{name}' is a parameter of only one of model and anchor; both need "
+            "the same architecture (write module: {copy: …})"
+        )
+    for name in ours:
         if ours[name].shape != theirs[name].shape:
             raise UsageError(
                 f"proximal: parameter '{name}' has shape {tuple(ours[name].shape)} in model and "
@@ -115,7 +116,10 @@ def proximal(model: View, anchor: View, weight: float = 1.0, only: str = "*") ->
 
 def l2(model: View, weight: float = 1.0) -> Tensor:
     """weight/2 · ‖θ‖² over all parameters."""
-    return weight / 2 * _total([p.square().sum() for p in model.parameters()], "l2")
+    params = model.parameters()
+    if not params:
+        raise UsageError("l2: the model has no parameters")
+    return weight / 2 * squared_norm(params)
 
 
 def weighted_l2(
@@ -270,13 +274,9 @@ def _same_shape(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return prediction, target
 
 
-def _total(terms: Sequence[Tensor], what: str) -> Tensor:
-    if not terms:
-        raise UsageError(f"{what}: the model has no parameters")
-    return torch.stack(tuple(terms)).sum()
-
-
-def _fitting(tensors: Mapping[str, Tensor], pattern: str) -> dict[str, Tensor]:
+def _fitting(tensors: Mapping[str, Tensor], pattern: str) -> Mapping[str, Tensor]:
+    if pattern == "*":
+        return tensors
     found = {name: tensors[name] for name in fitting_names(tuple(tensors), pattern)}
     if tensors and not found:
         raise UsageError(f"only: '{pattern}' fits no parameter ({did_you_mean(pattern, tensors)})")

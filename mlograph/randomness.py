@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import string_at
 from dataclasses import dataclass
-from typing import Any, final
+from struct import unpack
+from types import MethodType
+from typing import Any, cast, final
 from zlib import crc32
 
 import numpy as np
@@ -52,7 +55,7 @@ class RandomState:
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, device)
         _NUMPY.restore(self.numpys)
-        random.setstate(self.pythons)
+        _PYTHON.restore(self.pythons)
 
     def same(self, other: RandomState) -> bool:
         """Whether nothing was drawn between the two."""
@@ -129,23 +132,39 @@ class _NumpyGenerator:
 
 @final
 class _PythonGenerator:
-    """Python's global generator."""
+    """Python's global generator, likewise."""
 
     def __init__(self) -> None:
+        self._memory: bytes | None = None
         self._state: Any = None
 
     def state(self) -> Any:
         """The present state; the same object as the last one where nothing was drawn since."""
-        state = random.getstate()
-        if state != self._state:
-            self._state = state
+        memory = _python_memory()
+        # The second number of a pair may have been taken, which does not show in the memory.
+        if memory is None or memory != self._memory or self._state[2] is not None:
+            state = random.getstate()
+            if state != self._state:
+                self._state = state
+            self._memory = memory
         return self._state
+
+    def restore(self, state: Any) -> None:
+        """Make this the present state again."""
+        if self.state() is not state:
+            random.setstate(state)
+            self._memory, self._state = _python_memory(), state
+
+    def forget(self) -> None:
+        """The state was set by somebody else."""
+        self._memory = None
 
 
 _NUMPY, _PYTHON = _NumpyGenerator(), _PythonGenerator()
 
 # Of a Mersenne twister's state as numpy has it: 624 words and the position among them.
-_BYTES = 625 * 4
+_WORDS = 625
+_BYTES = _WORDS * 4
 
 
 def _memory() -> bytes | None:
@@ -154,6 +173,29 @@ def _memory() -> bytes | None:
     if not isinstance(generator, np.random.MT19937):
         return None
     return string_at(generator.ctypes.state_address, _BYTES)
+
+
+def _python_memory() -> bytes | None:
+    """What Python's global generator keeps; None where its memory cannot be looked at."""
+    return string_at(_PYTHONS_WORDS, _BYTES) if _PYTHONS_WORDS is not None else None
+
+
+def _found_words() -> int | None:
+    """Where CPython's twister has its position and its words, which follow the object's head.
+
+    Taken only where what lies there is what the generator tells.
+    """
+    owner = cast(MethodType, random.getstate).__self__
+    if sys.implementation.name != "cpython" or type(owner) is not random.Random:
+        return None
+    if type(owner).__mro__[1].__basicsize__ < object.__basicsize__ + _BYTES:
+        return None
+    place = id(owner) + object.__basicsize__
+    position, *words = unpack(f"{_WORDS}I", string_at(place, _BYTES))
+    return place if random.getstate()[1] == (*words, position) else None
+
+
+_PYTHONS_WORDS = _found_words()
 
 
 @contextmanager
@@ -195,6 +237,7 @@ def set_global_state(state: Mapping[str, Any]) -> None:
         (numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"])
     )
     _NUMPY.forget()
+    _PYTHON.forget()
     torch.default_generator.set_state(state["torch"].cpu())
 
 

@@ -46,7 +46,18 @@ def _only_reads(problem: Problem, gradient: Vector) -> bool:
         and problem.callbacks.on_gradient is None
         and type(optimizer) in {SGD, Adam, AdamW}
         and not any(group.get("nesterov") for group in optimizer.param_groups)
-        and all(x.stride() == params[name].stride() for name, x in gradient.items())
+        and all(_lie_alike(x, params[name]) for name, x in gradient.items())
+    )
+
+
+def _lie_alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape have the same order in memory.
+
+    Strides of axes of length 1 say nothing of it: a gradient has others than its weight there.
+    """
+    left, right = one.stride(), other.stride()
+    return left == right or all(
+        a == b for a, b, size in zip(left, right, one.shape, strict=True) if size > 1
     )
 
 

@@ -105,3 +105,42 @@ def test_a_state_that_was_set_for_everybody_is_seen():
     without = RandomState.capture(CPU)
     set_global_state(with_second)
     assert not RandomState.capture(CPU).same(without)
+
+
+def test_the_second_of_a_pair_of_pythons_normal_numbers_counts_as_drawn():
+    random.gauss(0.0, 1.0)
+    kept = RandomState.capture(CPU)
+    second = random.gauss(0.0, 1.0)
+    taken = RandomState.capture(CPU)
+    assert not taken.same(kept)
+    kept.restore(CPU)
+    assert random.gauss(0.0, 1.0) == second
+    taken.restore(CPU)
+    assert random.gauss(0.0, 1.0) != second
+
+
+@pytest.mark.parametrize("draw", [random.random, lambda: random.gauss(0.0, 1.0)])
+def test_one_number_of_pythons_is_seen(draw: Callable[[], float]):
+    """The state is only asked for where the generator's memory has changed."""
+    earlier = RandomState.capture(CPU)
+    draw()
+    assert not RandomState.capture(CPU).same(earlier)
+
+
+def test_a_state_that_somebody_else_set_is_seen():
+    RandomState.capture(CPU)
+    random.seed(5)
+    wanted = random.getstate()
+    assert RandomState.capture(CPU).pythons == wanted
+    random.random()
+    random.setstate(wanted)
+    assert RandomState.capture(CPU).pythons == wanted
+
+
+def test_without_a_look_at_the_memory_the_states_are_the_same(monkeypatch: pytest.MonkeyPatch):
+    """On another Python than CPython, the state itself is asked for every time."""
+    monkeypatch.setattr("mlograph.randomness._PYTHONS_WORDS", None)
+    earlier = RandomState.capture(CPU)
+    assert RandomState.capture(CPU).pythons is earlier.pythons
+    random.random()
+    assert not RandomState.capture(CPU).same(earlier)

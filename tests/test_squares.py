@@ -1,4 +1,4 @@
-"""The squared distance of two models: the numbers of the definition, as often as differentiated."""
+"""Squared norms and distances: the numbers of the definition, as often as differentiated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import grad
 from torch.func import vmap
 
-from mlograph.squares import squared_distance
+from mlograph.squares import squared_distance, squared_norm
 
 
 def vectors() -> tuple[list[Tensor], list[Tensor]]:
@@ -77,3 +77,26 @@ def test_it_can_be_mapped_over_tasks():
     (x, *_), (y, *_) = vectors()
     mapped = vmap(lambda row: squared_distance([row], [y[0]]))(x)
     assert torch.allclose(mapped, (x - y[0]).square().sum(1))
+
+
+def norm_by_definition(tensors: list[Tensor]) -> Tensor:
+    return torch.stack([x.square().sum() for x in tensors]).sum()
+
+
+def test_a_norm_and_its_first_three_derivatives_are_those_of_the_definition():
+    tensors, _ = vectors()
+    found = []
+    for norm in (squared_norm, norm_by_definition):
+        size = norm(tensors)
+        first = grad(size.exp().log1p(), tensors, create_graph=True)
+        second = grad(norm_by_definition([*first]).log(), tensors, create_graph=True)
+        third = grad(torch.stack([(x**3).sum() for x in second]).sum(), tensors)
+        found.append([size, *first, *second, *third])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9)
+
+
+def test_a_norm_is_mapped_over_tasks():
+    draw = torch.Generator().manual_seed(1)
+    stack = torch.randn(3, 4, generator=draw, dtype=torch.float64)
+    assert torch.allclose(vmap(lambda x: squared_norm([x]))(stack), stack.square().sum(1))

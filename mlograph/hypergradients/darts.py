@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from mlograph import trees
 from mlograph.hypergradients.differences import cross_derivatives
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
@@ -32,5 +31,5 @@ class Darts:
         if self.options.scale != "one":
             scales = rates(problem.optimizer, problem.model.params, self.options.scale)
             direction = {name: scales[name] * x for name, x in adjoint.items()}
-        found = cross_derivatives(response, direction, self.options.epsilon, targets)
-        return Pulled({target: trees.scale(-1.0, vector) for target, vector in found.items()})
+        epsilon = self.options.epsilon
+        return Pulled(cross_derivatives(response, direction, epsilon, targets))

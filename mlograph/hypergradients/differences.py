@@ -10,11 +10,14 @@ from mlograph.hypergradients.protocol import Response
 from mlograph.problem import Term
 from mlograph.trees import Vector
 
+# Beyond its inverse, a factor is infinite in float32.
+_SMALLEST = 1e-30
+
 
 def cross_derivatives(
     response: Response, direction: Vector, epsilon: float, targets: tuple[str, ...]
 ) -> dict[str, Vector]:
-    """(∂²L/∂t∂θ) · w for every target t: (∂_t L(θ + hw) − ∂_t L(θ − hw)) / 2h, h = epsilon/‖w‖.
+    """−(∂²L/∂t∂θ)·w for every target t: (∂_t L(θ − hw) − ∂_t L(θ + hw)) / 2h, h = epsilon/‖w‖.
 
     Two first-order gradients, off by O(epsilon²). Both evaluations draw the random numbers of
     the moment and work on copies: parameters and buffers are never touched. Only the loss terms
@@ -24,13 +27,15 @@ def cross_derivatives(
     if size == 0.0:
         others = response.problem.others
         return {target: trees.zeros_like(others[target].params) for target in targets}
-    offset = trees.scale(epsilon, trees.over(size, direction))
+    step = epsilon / size
+    offset, side = direction, step
+    if not _SMALLEST < step < 1.0 / _SMALLEST:
+        offset, side = trees.over(size, direction), epsilon
     terms = response.problem.terms_reading(targets)
     ahead, behind = (
-        gradients_at(response, offset, targets, terms, side=side) for side in (1.0, -1.0)
+        gradients_at(response, offset, targets, terms, side=way) for way in (side, -side)
     )
-    slope = 0.5 * size / epsilon
-    return {t: trees.scale(slope, trees.axpy(-1.0, behind[t], ahead[t])) for t in targets}
+    return {t: trees.scale(0.5 / step, trees.axpy(-1.0, ahead[t], behind[t])) for t in targets}
 
 
 def gradients_at(

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 
-from mlograph import hyperparameters, trees
+from mlograph import hyperparameters
 from mlograph.hypergradients.differences import cross_derivatives
 from mlograph.hypergradients.protocol import Pulled, Response
 from mlograph.language import methods
@@ -38,8 +38,7 @@ class Sama:
         direction = self._through_step(response.problem, self._gradient(response), adjoint)
         if not direction:
             return Pulled({target: {} for target in targets})
-        found = cross_derivatives(response, direction, self.options.epsilon, targets)
-        return Pulled({target: trees.scale(-1.0, vector) for target, vector in found.items()})
+        return Pulled(cross_derivatives(response, direction, self.options.epsilon, targets))
 
     def _gradient(self, response: Response) -> Vector:
         """∂L/∂θ where the problem stands, as leaves."""
