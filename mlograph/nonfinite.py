@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from mlograph import trees
+from mlograph.batches import is_row
 from mlograph.trees import Vector
 
 
@@ -71,7 +72,8 @@ class Numbers:
 
 
 def _floats(batch: Any) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(batch) if _is_float(leaf)]
+    leaves = batch if is_row(batch) else pytree.tree_leaves(batch)
+    return [leaf for leaf in leaves if _is_float(leaf)]
 
 
 def _sum(x: Tensor) -> Tensor:
