@@ -8,6 +8,7 @@ from torch import Tensor, channels_last, nn
 
 from mlograph.errors import UsageError
 from mlograph.nn.choices import check_choice
+from mlograph.nn.folding import Conv, MaxPool
 from mlograph.nn.initial import initialise
 from mlograph.nn.normalization import BatchNorm
 
@@ -112,7 +113,9 @@ class ConvFeatures(nn.Sequential):
 
 def _block(inputs: int, outputs: int, downsample: Downsample, norm: Norm) -> nn.Sequential:
     # Batch statistics cancel a bias; kept, it would be a direction without curvature.
-    conv = nn.Conv2d(
+    # Group normalisation can be mapped over tasks only where images lie in torch's usual order.
+    usual = norm == "layer"
+    conv = (nn.Conv2d if usual else Conv)(
         inputs,
         outputs,
         kernel_size=3,
@@ -121,9 +124,8 @@ def _block(inputs: int, outputs: int, downsample: Downsample, norm: Norm) -> nn.
         bias=norm != "batch",
     )
     initialise(conv, nonlinearity="relu")
-    if norm != "layer":
+    if not usual:
         # In this order pooling on a CPU is several times as fast, and convolutions are no slower.
-        # (Group normalisation cannot be mapped over tasks in it.)
         conv.weight = nn.Parameter(conv.weight.detach().clone(memory_format=channels_last))
     layers: list[nn.Module] = [conv]
     if norm == "batch":
@@ -132,7 +134,7 @@ def _block(inputs: int, outputs: int, downsample: Downsample, norm: Norm) -> nn.
         layers.append(nn.GroupNorm(1, outputs))
     if downsample == "pool":
         # Before ReLU: both are monotone, so the result is the same, at a quarter of the work.
-        layers.append(nn.MaxPool2d(2))
+        layers.append(nn.MaxPool2d(2) if usual else MaxPool(2))
     layers.append(nn.ReLU())
     return nn.Sequential(*layers)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mlograph.nn.folding import folded, is_mapped
 
 _Given = tuple[Tensor, Tensor, Tensor]
 
@@ -34,14 +37,27 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, inputs: Tensor) -> Tensor:
         """γ·x̂ + β."""
         self._check_input_dim(inputs)
-        if _is_plain(inputs, self.weight):
-            return F.batch_norm(
-                inputs, None, None, self.weight, self.bias, training=True, eps=self.eps
-            )
-        found: Tensor = _Normalised.apply(  # type: ignore[no-untyped-call]
-            inputs, self.weight, self.bias, self.eps
-        )
-        return found
+        if is_mapped(inputs, self.weight):
+            return folded(_Normalisation(self.eps), inputs, self.weight, self.bias)
+        return _normalised(inputs, self.weight, self.bias, self.eps)
+
+
+@dataclass(frozen=True)
+class _Normalisation:
+    """γ·x̂ + β; implements `folding.Layer`."""
+
+    eps: float
+
+    def __call__(self, x: Tensor, weight: Tensor | None, bias: Tensor | None, tasks: int) -> Tensor:
+        assert weight is not None and bias is not None, "γ and β are always there"
+        return _normalised(x, weight, bias, self.eps)
+
+
+def _normalised(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    if _is_plain(x, weight):
+        return F.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
+    found: Tensor = _Normalised.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _is_plain(inputs: Tensor, weight: Tensor) -> bool:
