@@ -23,6 +23,9 @@ from {module} import main
 main(*map(int, sys.argv[2:]))
 """
 
+# A variable of the environment: cores that a process may use, where it shares them with others.
+CORES = "MLOGRAPH_CORES"
+
 # How modules of files beside a graph are called.
 _LOCAL = "mlograph_graph_"
 
@@ -57,6 +60,12 @@ def started(
             start_new_session=True,
         )
         return process, Connection(here.detach())
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    most = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(most, max(1, int(os.environ.get(CORES, most))))
 
 
 def leave_with(parent: int) -> None:

@@ -19,6 +19,7 @@ from mlograph.plan import (
     Sweep,
     Tasks,
     Visit,
+    Way,
     fold,
 )
 from mlograph.terminal import printable_line
@@ -104,7 +105,7 @@ _NUMBERS = frozenset({"updates", "passes", "unroll", "accumulate", "warm-up"})
 
 def _row(graph: ProblemGraph, plan: Plan, name: str) -> tuple[str, ...]:
     spec, rate = graph.problems[name], plan.rates[name]
-    read = graph.reads(name)
+    read = graph.reads[name]
     reads = [
         f"{other} (start)" if other == spec.start_from else other
         for other in graph.problems
@@ -151,7 +152,7 @@ def _given(graph: ProblemGraph) -> Iterator[str]:
     for name, spec in graph.problems.items():
         for option, component in spec.hyperparameters.given.items():
             named = [value for value in component.args.values() if isinstance(value, str)]
-            reads = [value for value in named if value in graph.reads(name)]
+            reads = [value for value in named if value in graph.reads[name]]
             of = f" of {', '.join(reads)}" if reads else ""
             texts.append(f"{option} of {name}: {short_name(component)}{of}, before each update")
     yield from _paragraph("given", texts)
@@ -173,21 +174,31 @@ def _tasks(plan: Plan) -> Iterator[str]:
         if isinstance(one, OneByOne):
             texts.append(f"loops below {one.upper} one by one: {one.reason}")
             continue
-        if one.processes:
-            texts.append(f"{one.count} loops of {one.lower} in {_processes(one)}")
+        words = [_way_of_tasks(one, way) for way in one.ways]
+        if one.asked:
+            join = ", " if one.ways == ("vectorized",) else " "
+            texts.append(f"{one.count} loops of {one.lower}{join}{words[0]}")
             continue
-        size = max(one.chunks)
-        number = "all" if size == one.count else f"at most {size}"
-        when = "" if one.always else ", or one by one where that is faster: a run measures both"
-        texts.append(f"{one.count} loops of {one.lower}, {number} at once{when}")
+        choice = f"{', '.join(words[:-1])} or {words[-1]}"
+        texts.append(f"{one.count} loops of {one.lower} {choice}: a run keeps what is fastest")
+        if "processes" in one.ways:
+            texts.append("(it tries worker processes on a CPU, where more than a minute is left)")
+        texts += [f"not {reason}" for reason in one.against]
     yield from _paragraph("tasks", texts)
 
 
-def _processes(window: Tasks) -> str:
+def _way_of_tasks(window: Tasks, way: Way) -> str:
+    if way == "sequential":
+        return "one by one"
+    if way == "vectorized":
+        size = max(window.chunks())
+        where = "" if window.chunk is not None else " on a CPU"
+        return "all at once" if size == window.count else f"at most {size} at once{where}"
     if window.workers is None:
-        return "worker processes, one for each processor core"
+        each = "one for each processor core"
+        return f"in worker processes, {each}" if window.asked else f"in worker processes ({each})"
     number = min(window.workers, window.count)
-    return f"{number} worker process{'es' if number > 1 else ''}"
+    return f"in {number} worker process{'es' if number > 1 else ''}"
 
 
 def _compiled(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
@@ -207,7 +218,7 @@ def _compiled(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     texts = [text + when for text in texts if not text.endswith(" of ")]
     left = [name for name in recorded if name not in steps]
     texts += [f"not the loops of {name}, which {methods[name].method} records" for name in left]
-    if any(isinstance(one, Tasks) and not one.processes for one in plan.tasks):
+    if any(isinstance(one, Tasks) and "vectorized" in one.ways for one in plan.tasks):
         texts.append("not what runs at once")
     yield from _paragraph("compiled", texts)
 
@@ -297,7 +308,7 @@ def _sweep(graph: ProblemGraph, plan: Plan, sweep: Sweep) -> Iterator[str]:
         answers = _answers(plan, visit)
         visited |= {visit.problem, *answers}
         yield from _visit(graph, sweep, visit, number, answers)
-    still = graph.below(sweep.upper) - visited
+    still = graph.below[sweep.upper] - visited
     fixed = [name for name in graph.order if name in still]
     if fixed:
         yield f"  held fixed: {_listed(fixed)}"
@@ -347,7 +358,7 @@ def _edges(graph: ProblemGraph, source: str, targets: Iterable[str]) -> str:
     wanted = set(targets)
     return ", ".join(
         f"{edge.kind} {edge.source} -> {edge.target}"
-        for edge in graph.leaving[source]
+        for edge in graph.written.leaving[source]
         if edge.target in wanted
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Step:
 
 
 Instruction = EnvStep | Start | Backward | Update | Step
+Way = Literal["sequential", "vectorized", "processes"]
+
+_ON_CPU = 8
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,10 @@ class Tasks:
         lower: whose loops they are; each starts at the same parameters of `upper`.
         count: how many.
         body: what is done for one of them, from its batches to `Backward(upper)`.
-        always: they are run at once; otherwise as is faster.
-        chunk: at most so many at once.
-        processes: they are spread over worker processes; otherwise they are run at once.
+        ways: how they may be run, one after another first: as is fastest; one way was asked for.
+        against: why they are not run in the other ways, in words.
+        chunk: at most so many at once; by default eight on a CPU, whose caches hold no more, and
+            all elsewhere.
         workers: how many processes; by default one for each processor core.
     """
 
@@ -78,20 +83,25 @@ class Tasks:
     lower: str
     count: int
     body: tuple[Instruction, ...]
-    always: bool = False
+    ways: tuple[Way, ...] = ("sequential", "vectorized", "processes")
+    against: tuple[str, ...] = ()
     chunk: int | None = None
-    processes: bool = False
     workers: int | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether one way was asked for."""
+        return len(self.ways) == 1
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:
         """The same, one by one."""
         return self.body * self.count
 
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """How many are run at once, one chunk after another."""
-        size = min(self.chunk or self.count, self.count)
+    def chunks(self, device: str = "cpu") -> tuple[int, ...]:
+        """How many are run at once on a device of this type, one chunk after another."""
+        most = _ON_CPU if device == "cpu" else self.count
+        size = min(self.chunk or most, self.count)
         rest = self.count % size
         return (size,) * (self.count // size) + ((rest,) if rest else ())
 

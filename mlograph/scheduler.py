@@ -15,7 +15,7 @@ from math import gcd, lcm
 import networkx as nx
 
 from mlograph.errors import Fault, GraphError
-from mlograph.graph import ProblemGraph, edge_path
+from mlograph.graph import ProblemGraph, counted, edge_path, reads_env
 from mlograph.plan import (
     Backward,
     EnvStep,
@@ -50,7 +50,7 @@ def schedule(graph: ProblemGraph) -> Plan:
         period=period,
         rates=rates,
         sweeps=answering,
-        counted=graph.counted,
+        counted=counted(graph),
         steps=graph.spec.engine.steps,
         inner=_inner(graph),
         tasks=tuple(windows(graph, period, answering)),
@@ -272,7 +272,7 @@ class _Layout:
     def _uses_env(self, problem: str) -> bool:
         """Whether the next pass wants batches that the pass before it has not had."""
         env = self._graph.spec.env
-        if env is None or not self._graph.reads_env(problem):
+        if env is None or not reads_env(self._graph.problems[problem]):
             return False
         return env.step_every == "step" or self._begins(problem)
 
@@ -300,8 +300,8 @@ class _Layout:
 
 def _inner(graph: ProblemGraph) -> tuple[Instruction, ...]:
     """One pass of the counted problem with all below it, without that pass itself."""
-    name = graph.counted
-    layout = _Layout(graph, graph.below(name) | {name})
+    name = counted(graph)
+    layout = _Layout(graph, graph.below[name] | {name})
     own = (Backward(name), Update(name), Step(name))
     return tuple(one for one in layout.run([name], {name: 1}) if one not in own)
 
@@ -316,7 +316,7 @@ def _warmup(graph: ProblemGraph, passes: Mapping[str, int]) -> Iterator[Instruct
     for name, spec in graph.problems.items():
         if not spec.warmup_steps:
             continue
-        moving = sum(passes[other] for other in graph.below(name) | {name})
+        moving = sum(passes[other] for other in graph.below[name] | {name})
         total += spec.warmup_steps * spec.gradient_accumulation * moving // passes[name]
         if total > LONGEST_PERIOD:
             message = f"the warm-up would take {total:,} backward passes, at most "
@@ -325,5 +325,5 @@ def _warmup(graph: ProblemGraph, passes: Mapping[str, int]) -> Iterator[Instruct
     for name in graph.order:
         spec = graph.problems[name]
         if spec.warmup_steps:
-            layout = _Layout(graph, graph.below(name) | {name})
+            layout = _Layout(graph, graph.below[name] | {name})
             yield from layout.run([name], {name: spec.warmup_steps * spec.gradient_accumulation})

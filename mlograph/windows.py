@@ -7,6 +7,7 @@ the loop below each starts anew from these, no loop depends on another: they may
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from mlograph.graph import ProblemGraph
 from mlograph.language.methods import (
@@ -21,7 +22,7 @@ from mlograph.language.methods import (
     Unroll,
 )
 from mlograph.language.spec import Component, Live, ProblemSpec
-from mlograph.plan import Backward, Instruction, OneByOne, Sweep, Tasks
+from mlograph.plan import Backward, Instruction, OneByOne, Sweep, Tasks, Way
 
 # Optimisers whose step moves every number by itself, so that a task axis changes nothing.
 ELEMENTWISE = frozenset(
@@ -40,6 +41,9 @@ ELEMENTWISE = frozenset(
     }
 )
 
+# Ways beside one after another, as a plan calls them.
+_WORDS: Mapping[Way, str] = {"vectorized": "at once", "processes": "in worker processes"}
+
 _METHODS = (ConjugateGradient, Darts, Exact, FirstOrder, Identity, Neumann, Unroll)
 
 
@@ -54,6 +58,9 @@ def windows(
             continue
         reason = "asked for (engine.execution.tasks)" if execution.tasks == "sequential" else ""
         reason = reason or next(_reasons(graph, upper, sweeps), "")
+        against = {} if reason else _against(graph, lowers[0])
+        ways = _ways(execution.tasks, against)
+        reason = reason or ("" if ways else "; ".join(against.values()))
         if reason:
             yield OneByOne(upper, reason)
             continue
@@ -67,11 +74,32 @@ def windows(
             lowers[0],
             count,
             body,
-            always=execution.tasks != "auto",
+            ways,
+            tuple(f"{_WORDS[way]}: {why}" for way, why in against.items() if len(ways) > 1),
             chunk=execution.chunk,
-            processes=execution.tasks == "processes",
             workers=execution.workers,
         )
+
+
+def _against(graph: ProblemGraph, lower: str) -> dict[Way, str]:
+    """Why loops that are independent cannot be run in one or another way, which was asked for."""
+    below, wanted = graph.problems[lower], graph.spec.engine.execution.tasks
+    reasons: dict[Way, Iterator[str]] = {}
+    if wanted != "processes":
+        method = below.hypergradient
+        reasons["vectorized"] = chain(_of_loop(lower, below), _of_method(lower, method))
+    if wanted != "vectorized":
+        reasons["processes"] = _of_processes(graph)
+    found: dict[Way, str] = {way: next(why, "") for way, why in reasons.items()}
+    return {way: why for way, why in found.items() if why}
+
+
+def _ways(wanted: str, against: Mapping[Way, str]) -> tuple[Way, ...]:
+    """How loops may be run; none where it comes down to one after another."""
+    if wanted != "auto":
+        return tuple(way for way in _WORDS if way == wanted and way not in against)
+    others = [way for way in _WORDS if way not in against]
+    return ("sequential", *others) if others else ()
 
 
 def _body(period: tuple[Instruction, ...], upper: str) -> tuple[Instruction, ...]:
@@ -116,19 +144,15 @@ def _of_pair(graph: ProblemGraph, upper: str, lower: str) -> Iterator[str]:
     hooks = sorted(below.callbacks.model_fields_set)
     if hooks:
         yield f"'{hooks[0]}' of '{lower}' is called in each loop"
-    method = below.hypergradient
-    if _is_warm(method):
+    if _is_warm(below.hypergradient):
         yield f"each linear system of '{lower}' starts at the last one's solution (warm_start)"
-    if graph.spec.engine.execution.tasks == "processes":
-        yield from _of_processes(graph)
-    else:
-        yield from _of_loop(lower, below)
-        yield from _of_method(lower, method)
 
 
 def _of_processes(graph: ProblemGraph) -> Iterator[str]:
-    """Why a problem cannot be made again in another process."""
-    device = graph.spec.engine.device
+    """Why a problem cannot be made again in another process, or need not be."""
+    device, execution = graph.spec.engine.device, graph.spec.engine.execution
+    if execution.tasks == "auto" and execution.workers == 1:
+        yield "one worker is no faster (workers: 1)"
     if device not in {"auto", "cpu"}:
         yield f"the run is on {device}, which one process has to itself"
     for name in graph.problems:

@@ -109,13 +109,17 @@ class Worker:
         self._tensors = block.tensors
         self._program = _program(blueprint)
         self._executor = Executor(self._program)
+        # Updates made before the window whose first task it did.
+        self._led = -1
 
     def answers(self, job: Job) -> Iterator[Done | Failed]:
         """One for each loop, as soon as it is done."""
         problems = self._program.problems
         lower, upper = problems[job.window.lower], problems[job.window.upper]
         self._take_over(job)
-        leads = job.tasks[0].number == 0
+        if job.tasks[0].number == 0:
+            self._led = job.upper.updates
+        leads = self._led == job.upper.updates
         compiling = self._program.compiling
         compiling.follow(problems, follows=not leads)
         compiling.adopt(job.compiled)

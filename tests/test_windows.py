@@ -66,16 +66,40 @@ def test_one_by_one_the_period_is_what_it_was():
 )
 def test_chunks_take_all_tasks_in_order(chunk: int | None, sizes: tuple[int, ...]):
     (window,) = meta(execution={"chunk": chunk}).plan().tasks
-    assert isinstance(window, Tasks) and window.chunks == sizes
+    assert isinstance(window, Tasks) and window.chunks() == sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "chunk", "device", "sizes"),
+    [
+        (8, None, "cpu", (8,)),
+        (20, None, "cpu", (8, 8, 4)),
+        (20, None, "cuda", (20,)),
+        (20, 16, "cpu", (16, 4)),
+        (20, 16, "cuda", (16, 4)),
+    ],
+)
+def test_a_cpu_has_eight_tasks_at_once_unless_asked_for_more(
+    count: int, chunk: int | None, device: str, sizes: tuple[int, ...]
+):
+    window = Tasks("upper", "inner", count, (Step("inner"), Backward("upper")), chunk=chunk)
+    assert window.chunks(device) == sizes
+
+
+TRIED = "(it tries worker processes on a CPU, where more than a minute is left)"
+WORKERS = f"in worker processes (one for each processor core): a run keeps what is fastest {TRIED}"
+ONE = "a run keeps what is fastest not in worker processes: one worker is no faster (workers: 1)"
 
 
 @pytest.mark.parametrize(
     ("execution", "text"),
     [
+        ({}, f"4 loops of inner one by one, all at once or {WORKERS}"),
+        ({"chunk": 3, "workers": 1}, f"4 loops of inner one by one or at most 3 at once: {ONE}"),
         (
-            {},
-            "4 loops of inner, all at once, or one by one where that is faster: a run measures "
-            "both",
+            {"workers": 3},
+            "4 loops of inner one by one, all at once or in 3 worker processes: a run keeps what "
+            f"is fastest {TRIED}",
         ),
         ({"tasks": "vectorized"}, "4 loops of inner, all at once"),
         ({"tasks": "vectorized", "chunk": 3}, "4 loops of inner, at most 3 at once"),
@@ -96,6 +120,16 @@ REASONS: dict[str, tuple[dict[str, Any], str]] = {
         "'outer' makes an update from every pass (gradient_accumulation 1)",
     ),
     "scaled losses": ({"precision": "fp16"}, "'inner' scales its losses (fp16)"),
+    "a callback": (
+        {"callbacks": {"after_update": "torch.nn.Identity"}},
+        "'after_update' of 'inner' is called in each loop",
+    ),
+    "a warm start": (
+        {"hypergradient": {"method": "cg", "warm_start": True}},
+        "each linear system of 'inner' starts at the last one's solution (warm_start)",
+    ),
+}
+NOT_AT_ONCE: dict[str, tuple[dict[str, Any], str]] = {
     "an optimizer that mixes": (
         {"optimizer": {"_target_": "torch.optim.Adafactor"}},
         "a step of Adafactor, the optimizer of 'inner', is not known to work elementwise",
@@ -108,14 +142,9 @@ REASONS: dict[str, tuple[dict[str, Any], str]] = {
         {"scheduler": PLATEAU},
         "the learning rate of 'inner' follows the loss of each loop",
     ),
-    "a callback": (
-        {"callbacks": {"after_update": "torch.nn.Identity"}},
-        "'after_update' of 'inner' is called in each loop",
-    ),
-    "a method for one task": ({"hypergradient": "gmres"}, "'gmres' of 'inner' takes one task"),
-    "a warm start": (
-        {"hypergradient": {"method": "cg", "warm_start": True}},
-        "each linear system of 'inner' starts at the last one's solution (warm_start)",
+    "a method for one task": (
+        {"hypergradient": "gmres"},
+        "'gmres' of 'inner' takes one task at a time",
     ),
     "a preconditioner": (
         {"hypergradient": {"method": "cg", "precondition": "jacobi"}},
@@ -131,7 +160,26 @@ REASONS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("changes", "reason"), REASONS.values(), ids=REASONS)
 def test_the_plan_says_why_not(changes: Any, reason: str):
     text = tasks_paragraph(meta(**changes))
-    assert text.startswith(f"loops below outer one by one: {reason}")
+    assert text == f"loops below outer one by one: {reason}"
+
+
+@pytest.mark.parametrize(("changes", "reason"), NOT_AT_ONCE.values(), ids=NOT_AT_ONCE)
+def test_what_cannot_be_vectorised_may_be_spread_over_processes(changes: Any, reason: str):
+    (window,) = meta(**changes).plan().tasks
+    assert isinstance(window, Tasks) and window.ways == ("sequential", "processes")
+    text = tasks_paragraph(meta(**changes))
+    assert text == f"4 loops of inner one by one or {WORKERS} not at once: {reason}"
+    (window,) = meta(execution={"tasks": "vectorized"}, **changes).plan().tasks
+    assert window == OneByOne("outer", reason)
+    assert isinstance(meta(execution={"tasks": "processes"}, **changes).plan().tasks[0], Tasks)
+
+
+def test_where_no_way_is_left_the_plan_names_what_is_against_each():
+    declared = meta(hypergradient="gmres", execution={"workers": 1})
+    assert tasks_paragraph(declared) == (
+        "loops below outer one by one: 'gmres' of 'inner' takes one task at a time; one worker is "
+        "no faster (workers: 1)"
+    )
 
 
 def test_options_that_are_learned_are_read_by_every_loop():

@@ -20,6 +20,7 @@ from mlograph.campaign.folder import Folder, Request
 from mlograph.campaign.job import Job
 from mlograph.campaign.outcome import Outcome, reached
 from mlograph.campaign.settings import Run
+from mlograph.children import CORES, cores
 
 _PAUSE = 0.1
 
@@ -159,7 +160,7 @@ class Pool:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(run),
+                env=_environment(run, self._jobs),
                 start_new_session=True,
                 pass_fds=self._inherited,
             )
@@ -223,13 +224,17 @@ def _without_outcome(code: int, child: _Child) -> Outcome:
     return Outcome(128 + number, f"stopped by {number.name}", seconds=seconds)
 
 
-def _environment(run: Run) -> dict[str, str]:
-    """That of a child: libraries other than torch keep to its number of threads as well."""
+def _environment(run: Run, jobs: int) -> dict[str, str]:
+    """That of a child: libraries other than torch keep to its number of threads as well.
+
+    Its own worker processes keep to its share of the cores.
+    """
     root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "OMP_NUM_THREADS": str(run.threads),
+        CORES: str(max(1, cores() // jobs)),
         "PYTHONPATH": os.pathsep.join(paths),
     }
 

@@ -285,11 +285,12 @@ class ExecutionSpec(Spec):
     tasks: Literal["auto", "vectorized", "sequential", "processes"] = Field(
         default="auto",
         description="inner loops that do not depend on one another: vectorized: at once; "
-        "sequential: one by one; auto: as is faster of these two, which the first of them show; "
-        "processes: spread over worker processes with a thread each",
+        "sequential: one by one; processes: spread over worker processes with a thread each; "
+        "auto: as is fastest, which the first of them show; workers only in runs of minutes",
     )
     chunk: PositiveInt | None = Field(
-        default=None, description="at most so many at once; by default all of one update"
+        default=None,
+        description="at most so many at once; by default 8 on a CPU, all of one update elsewhere",
     )
     workers: PositiveInt | None = Field(
         default=None, description="processes for the loops; by default one for each processor core"

@@ -1,11 +1,12 @@
-"""Which of two ways is faster: measured on the first windows of a run."""
+"""Which way of running a window is fastest: measured on the first windows of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import final
 
-Way = Literal["vectorized", "sequential", "processes"]
+from mlograph.plan import Way
 
 # The first window of each way pays for what is made only once.
 _UNCOUNTED = 1
@@ -15,37 +16,79 @@ _COUNTED = 3
 @final
 @dataclass
 class Choice:
-    """Tries both ways in turn, and keeps the one whose fastest window was faster.
+    """Tries several ways, and keeps the one whose fastest window was fastest.
+
+    What one process can do is tried first, in turn; worker processes, which take seconds to start,
+    when that is known.
 
     Attributes:
-        way: what was chosen; None as long as both are tried.
-        seconds: of the windows that were tried, by way.
+        way: what was chosen; None as long as ways are tried.
+        seconds: of the windows that were tried, by way; those that are left to choose from.
     """
 
     way: Way | None = None
-    seconds: dict[Way, list[float]] = field(
-        default_factory=lambda: {"sequential": [], "vectorized": []}
-    )
+    seconds: dict[Way, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def among(cls, ways: Iterable[Way]) -> Choice:
+        """A choice from these ways, or what is left of one."""
+        first, *others = ways
+        return cls(None, {way: [] for way in (first, *others)}) if others else cls(first)
 
     def next(self) -> Way:
         """How to run the next window."""
         if self.way is not None:
             return self.way
-        tried = {way: len(seconds) for way, seconds in self.seconds.items()}
-        return "sequential" if tried["sequential"] <= tried["vectorized"] else "vectorized"
+        if self.before_workers:
+            return "processes"
+        alone = [way for way in self.seconds if way != "processes"]
+        return min(alone, key=lambda way: len(self.seconds[way]))
+
+    @property
+    def before_workers(self) -> bool:
+        """Whether worker processes are all that is left to be tried."""
+        tried = {way for way in self.seconds if self._is_known(way)}
+        return self.way is None and self.seconds.keys() - tried == {"processes"}
 
     def took(self, way: Way, seconds: float) -> bool:
         """A window was run; whether that settles it."""
-        if self.way is not None:
+        if self.way is not None or way not in self.seconds:
             return False
         self.seconds[way].append(seconds)
-        if min(map(len, self.seconds.values())) < _UNCOUNTED + _COUNTED:
-            return False
-        best = self.best
-        self.way = "vectorized" if best["vectorized"] < best["sequential"] else "sequential"
-        return True
+        return self._settled()
+
+    def keep(self, way: Way) -> None:
+        """Choose a way, whatever was measured."""
+        self.way, self.seconds = way, {}
+
+    def drop(self, way: Way) -> bool:
+        """Choose without a way, even if it was chosen before; whether that settles it."""
+        del self.seconds[way]
+        self.way = None
+        return self._settled()
+
+    def forget(self, way: Way) -> None:
+        """What was measured of a way that is not chosen yet will not be so again."""
+        if self.way is None and way in self.seconds:
+            self.seconds[way] = []
 
     @property
     def best(self) -> dict[Way, float]:
-        """The fastest window of each way, of those that count."""
-        return {way: min(seconds[_UNCOUNTED:]) for way, seconds in self.seconds.items()}
+        """The fastest window of each way that was measured, of those that count."""
+        return {
+            way: min(seconds[_UNCOUNTED:])
+            for way, seconds in self.seconds.items()
+            if self._is_known(way)
+        }
+
+    def _is_known(self, way: Way) -> bool:
+        return len(self.seconds[way]) >= _UNCOUNTED + _COUNTED
+
+    def _settled(self) -> bool:
+        best = self.best
+        if len(self.seconds) == 1:
+            (self.way,) = self.seconds
+        elif len(best) == len(self.seconds):
+            fastest = min(best, key=lambda way: best[way])
+            self.way = fastest
+        return self.way is not None

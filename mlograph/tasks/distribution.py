@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import final
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mlograph import trees
-from mlograph.children import local_files
+from mlograph.children import cores, local_files
 from mlograph.language.spec import Live, ProblemSpec
 from mlograph.linear import Solution
 from mlograph.meter import Meter
@@ -35,8 +36,8 @@ from mlograph.tasks.messages import (
     packed,
     seed_of,
 )
-from mlograph.tasks.pool import Pool, cores
-from mlograph.tasks.refusal import NotAtOnceError
+from mlograph.tasks.pool import Pool
+from mlograph.tasks.refusal import GoneError, NotAtOnceError
 from mlograph.tasks.sharing import Block, Layout
 from mlograph.trees import Vector
 
@@ -52,10 +53,12 @@ class Gathered:
 
     Attributes:
         answers: of the loops that workers did, in order.
+        seconds: that the window took, without what was done twice to compare.
         solutions: none, since what there is to say of them has been measured.
     """
 
     answers: tuple[Done, ...]
+    seconds: float
     solutions: tuple[Solution, ...] = ()
 
     @property
@@ -84,11 +87,13 @@ class Distribution:
 
     Raises:
         NotAtOnceError: they cannot have what they need.
-        ProcessError: they cannot be started.
+        GoneError: they cannot be started.
     """
 
     def __init__(self, window: Tasks, program: Program) -> None:
-        _check(window, program)
+        reason = obstacle(window, program)
+        if reason:
+            raise NotAtOnceError(reason)
         self.compared = False
         self._window = window
         self._program = program
@@ -96,19 +101,23 @@ class Distribution:
         self._upper = program.problems[window.upper]
         layout = Layout.of(self._shared())
         files, blueprint = local_files(), _packed_blueprint(program, layout)
-        count = min(window.workers or cores(), window.count)
+        self._waiting: deque[bytes] = deque()
         self._block = Block(layout)
-        self._pool = Pool(count, self._block, (packed(files), blueprint))
+        try:
+            self._pool = Pool(number_of(window), self._block, (packed(files), blueprint))
+        except GoneError:
+            self._block.close()
+            raise
 
     def __len__(self) -> int:
         return len(self._pool)
 
     def begin(self, drawn: Drawn) -> dict[int, int]:
-        """Give the workers the loops of a window; how many answers each of them owes.
+        """Give the workers the first loops of a window; how many answers each of them owes.
 
         Raises:
             NotAtOnceError: a batch cannot be sent.
-            ProcessError: a worker has ended.
+            GoneError: a worker has ended.
         """
         with torch.no_grad():
             for name, problem in self._others():
@@ -125,21 +134,28 @@ class Distribution:
             messages = [packed(job) for job in jobs]
         except Exception as error:
             raise NotAtOnceError(f"a batch cannot be sent to a process: {error}") from error
-        for number, message in enumerate(messages):
-            self._pool.send(number, message)
-        return {number: len(job.tasks) for number, job in enumerate(jobs)}
+        self._waiting = deque(messages[len(self._pool) :])
+        for number in range(len(self._pool)):
+            self._pool.send(number, messages[number])
+        return {number: len(jobs[number].tasks) for number in range(len(self._pool))}
 
-    def finish(self, owed: Mapping[int, int]) -> tuple[Done, ...]:
-        """The answers, in the order of the tasks.
+    def finish(self, owed: dict[int, int]) -> tuple[Done, ...]:
+        """The answers, in the order of the tasks; who is done first is given more of them.
 
         Raises:
             NotAtOnceError: a loop failed.
-            ProcessError: a worker has ended.
+            GoneError: a worker has ended.
         """
         answers: list[Done] = []
         failures: list[Failed] = []
-        for answer in self._pool.listen(owed):
+        for number, answer in self._pool.listen(owed):
             (failures if isinstance(answer, Failed) else answers).append(answer)
+            if failures:
+                self._waiting.clear()
+            # Told only when it listens: both would wait if each had much to say to the other.
+            if number not in owed and self._waiting:
+                self._pool.send(number, self._waiting.popleft())
+                owed[number] = 1
         if failures:
             # Of a number that is not finite there is nothing to learn.
             worst = max(failures, key=lambda one: one.lasting)
@@ -152,14 +168,9 @@ class Distribution:
 
         It has one thread as well: the last bits of float32 can grow to whole per cent in a loop.
         """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with untouched(self._program.device):
-                seed_everything(seed_of(self._program.seed, self._upper, number))
-                yield
-        finally:
-            torch.set_num_threads(threads)
+        with one_thread(), untouched(self._program.device):
+            seed_everything(seed_of(self._program.seed, self._upper, number))
+            yield
 
     def compare(self, answer: Done) -> None:
         """See whether a worker's gradient is the one that this process has just accumulated.
@@ -223,30 +234,47 @@ class Distribution:
         return found
 
 
-def _check(window: Tasks, program: Program) -> None:
-    """Raise a NotAtOnceError where the plan cannot tell that processes cannot do it."""
+def number_of(window: Tasks) -> int:
+    """How many workers a window has."""
+    return min(window.workers or cores(), window.count)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch has the number of threads that it has in a worker."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def obstacle(window: Tasks, program: Program) -> str:
+    """Why processes cannot do it where the plan cannot tell; nothing if they can."""
     upper = program.problems[window.upper]
     if os.name != "posix":
-        raise NotAtOnceError(f"worker processes are not known to work on {sys.platform}")
+        return f"worker processes are not known to work on {sys.platform}"
     if program.device.type != "cpu":
-        raise NotAtOnceError(f"the run is on {program.device}, which one process has to itself")
+        return f"the run is on {program.device}, which one process has to itself"
     if upper.model.buffers and any(upper.name in term.reads for term in upper.terms):
-        raise NotAtOnceError(f"the loss of '{upper.name}' may change buffers of '{upper.name}'")
+        return f"the loss of '{upper.name}' may change buffers of '{upper.name}'"
+    return ""
 
 
 def _dealt(drawn: Drawn, workers: int) -> list[tuple[Task, ...]]:
-    """The tasks of each worker: the first ones go to the first, so that batches stay together."""
+    """What each worker does first, and then the tasks that whoever is free does one by one.
+
+    Cores differ in how fast they are. What is sent together has its tensors once, so half of the
+    tasks are dealt at once.
+    """
     tasks = [
         Task(number, tuple(one.batch for one in loop), end.batch)
         for number, (loop, end) in enumerate(zip(drawn.lower, drawn.upper, strict=True))
     ]
-    share, more = divmod(len(tasks), workers)
-    dealt, first = [], 0
-    for worker in range(workers):
-        size = share + (worker < more)
-        dealt.append(tuple(tasks[first : first + size]))
-        first += size
-    return dealt
+    size = max(1, len(tasks) // (2 * workers))
+    first = [tuple(tasks[at : at + size]) for at in range(0, size * workers, size)]
+    return [*first, *((task,) for task in tasks[size * workers :])]
 
 
 def _setting(problem: Problem) -> Setting:

@@ -101,7 +101,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """What one worker does of a window.
+    """What one worker does of a window, before it may be given more.
 
     Attributes:
         window: whose loops they are.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, final
 
 from mlograph.children import ended, started
-from mlograph.errors import ProcessError
 from mlograph.tasks.messages import unpacked
+from mlograph.tasks.refusal import GoneError
 from mlograph.tasks.sharing import Block
 
 # Compiling has no more of them either, nor processes of its own that would have to be ended.
@@ -22,13 +20,6 @@ _ONE_THREAD = {
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
 }
 _SECONDS_TO_END = 5.0
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @final
@@ -44,7 +35,7 @@ class Pool:
         first: what each of them is told first.
 
     Raises:
-        ProcessError: one cannot be started.
+        GoneError: one cannot be started.
     """
 
     def __init__(self, count: int, block: Block, first: Sequence[bytes]) -> None:
@@ -55,7 +46,7 @@ class Pool:
                 self._workers.append(started("mlograph.worker", (block.descriptor,), _ONE_THREAD))
         except OSError as error:
             self.close()
-            raise ProcessError(f"a worker process cannot be started: {error}") from error
+            raise GoneError(f"a worker process cannot be started: {error}") from error
         for number in range(count):
             for message in first:
                 self.send(number, message)
@@ -67,22 +58,26 @@ class Pool:
         """Tell a worker something.
 
         Raises:
-            ProcessError: it is not there any more.
+            GoneError: it is not there any more.
         """
         try:
             self._workers[number][1].send_bytes(message)
         except OSError as error:
             raise self._death(number) from error
 
-    def listen(self, expected: Mapping[int, int]) -> Iterator[Any]:
-        """Messages of the workers as they come, until there were so many of each.
+    def listen(self, owed: MutableMapping[int, int]) -> Iterator[tuple[int, Any]]:
+        """Messages of the workers as they come, with their numbers, until nobody owes one.
+
+        A worker that owes no more when its message is given may be told something, and owe again.
+
+        Args:
+            owed: how many messages each of them owes; what has come is taken off.
 
         Raises:
-            ProcessError: one is not there any more.
+            GoneError: one is not there any more.
         """
-        left = {number: count for number, count in expected.items() if count}
-        while left:
-            connections = {self._workers[number][1]: number for number in left}
+        while owed:
+            connections = {self._workers[number][1]: number for number in owed}
             for ready in wait([*connections]):
                 assert isinstance(ready, Connection)
                 number = connections[ready]
@@ -90,10 +85,10 @@ class Pool:
                     message = unpacked(ready.recv_bytes())
                 except (EOFError, OSError) as error:
                     raise self._death(number) from error
-                left[number] -= 1
-                if not left[number]:
-                    del left[number]
-                yield message
+                owed[number] -= 1
+                if not owed[number]:
+                    del owed[number]
+                yield number, message
 
     def close(self) -> None:
         """Ends all workers, whatever they are doing."""
@@ -104,16 +99,13 @@ class Pool:
             process.wait()
         self._workers = []
 
-    def _death(self, number: int) -> ProcessError:
+    def _death(self, number: int) -> GoneError:
         process = self._workers[number][0]
         try:
             code = process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             code = None
-        which = f"worker process {number + 1} of {len(self._workers)}"
-        return ProcessError(
-            f"engine.execution.tasks: {which} {_ended(code)} (write sequential to do without)"
-        )
+        return GoneError(f"worker process {number + 1} of {len(self._workers)} {_ended(code)}")
 
 
 def _ended(code: int | None) -> str:

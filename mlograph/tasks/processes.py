@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import final
 
+from mlograph.errors import ProcessError
 from mlograph.plan import Tasks
 from mlograph.program import Program
-from mlograph.tasks.distribution import Distribution, Gathered
+from mlograph.tasks.distribution import Distribution, Gathered, one_thread
 from mlograph.tasks.drawing import Drawn
-from mlograph.tasks.refusal import NotAtOnceError
+from mlograph.tasks.messages import Done
+from mlograph.tasks.refusal import GoneError, NotAtOnceError
+
+OneByOne = Callable[[Drawn], None]
 
 
 @final
@@ -28,7 +33,9 @@ class Processes:
         self.remarks: list[str] = []
         self.said: set[str] = set()
 
-    def run(self, window: Tasks, drawn: Drawn, one_by_one: Callable[[Drawn], None]) -> Gathered:
+    def run(
+        self, window: Tasks, drawn: Drawn, one_by_one: OneByOne, *, trial: bool = False
+    ) -> Gathered:
         """Run a window.
 
         Of the first one, the first loop is run here as well, which shows that the numbers of the
@@ -38,35 +45,37 @@ class Processes:
             window: whose loops they are.
             drawn: their batches.
             one_by_one: runs some of the loops in this process.
+            trial: compare the first loop again, since what only this process knows may change from
+                window to window.
 
         Raises:
             NotAtOnceError: it was run one by one, for a reason.
-            ProcessError: a worker process cannot be started, or has ended.
+            ProcessError: a worker process that was asked for cannot be started, or has ended.
         """
-        left = drawn
         compiling, both = self._program.compiling, (window.lower, window.upper)
+        first = _First(window, drawn, one_by_one)
         # What this process does of the loops says little of how long they take.
         compiling.follow(both, follows=True)
         try:
-            there = self._distribution(window)
-            owed = there.begin(drawn)
-            first = 0 if there.compared else 1
-            if first:
-                alone, left = drawn.chunks((1, window.count - 1))
-                with there.as_in_a_worker(0):
-                    one_by_one(alone)
-            answers = there.finish(owed)
-            if first:
-                there.compare(answers[0])
+            answers, seconds = self._answers(window, first, trial=trial)
         except NotAtOnceError as refused:
-            compiling.follow(both, follows=not refused.lasting)
-            one_by_one(left)
+            if refused.lasting:
+                self.end(window)
+            one_by_one(first.left)
             raise
+        except GoneError as gone:
+            self.end(window)
+            if window.asked:
+                raise ProcessError(
+                    f"engine.execution.tasks: {gone.reason} (write sequential to do without)"
+                ) from gone
+            one_by_one(first.left)
+            raise NotAtOnceError(gone.reason) from gone
         for answer in answers:
             compiling.adopt(answer.compiled or {})
             self._remark(answer.told)
-        gathered = Gathered(answers[first:])
-        there.commit(drawn, gathered.answers)
+        gathered = Gathered(answers[first.made :], seconds)
+        self._distributions[window.upper].commit(drawn, gathered.answers)
         self._pass_on(window, gathered)
         return gathered
 
@@ -75,10 +84,40 @@ class Processes:
         taken, self.remarks = self.remarks, []
         return taken
 
+    def end(self, window: Tasks) -> None:
+        """End the workers of a window, which may be in the middle of it."""
+        self._program.compiling.follow((window.lower, window.upper), follows=False)
+        if window.upper in self._distributions:
+            self._distributions.pop(window.upper).close()
+
     def close(self) -> None:
         """End the workers."""
         while self._distributions:
             self._distributions.popitem()[1].close()
+
+    def _answers(
+        self, window: Tasks, first: _First, *, trial: bool
+    ) -> tuple[tuple[Done, ...], float]:
+        """What the workers found, and the seconds that it took."""
+        began = time.perf_counter()
+        there = self._distribution(window)
+        owed = there.begin(first.left)
+        starting = not there.compared
+        # What is chosen by the clock draws what it would draw one by one, or is not chosen.
+        as_there = there.as_in_a_worker(0) if window.asked else one_thread()
+        if starting:
+            with as_there:
+                first.run()
+        answers = there.finish(owed)
+        seconds = time.perf_counter() - began
+        if not window.asked and any(answer.drew for answer in answers):
+            raise NotAtOnceError("losses draw random numbers, which would be others in processes")
+        if trial and not starting:
+            with as_there:
+                first.run()
+        if first.made:
+            there.compare(answers[0])
+        return answers, seconds
 
     def _distribution(self, window: Tasks) -> Distribution:
         if window.upper not in self._distributions:
@@ -102,3 +141,24 @@ class Processes:
         new = [text for text in texts if text not in self.said]
         self.said.update(new)
         self.remarks += new
+
+
+@final
+class _First:
+    """The first loop of a window, which may be run in this process as well.
+
+    Attributes:
+        left: the loops that were not.
+        made: how many were.
+    """
+
+    def __init__(self, window: Tasks, drawn: Drawn, one_by_one: OneByOne) -> None:
+        self.left, self.made = drawn, 0
+        self._sizes = (1, window.count - 1)
+        self._one_by_one = one_by_one
+
+    def run(self) -> None:
+        """Run it."""
+        alone, self.left = self.left.chunks(self._sizes)
+        self._one_by_one(alone)
+        self.made = 1

@@ -18,3 +18,16 @@ class NotAtOnceError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.lasting = lasting
+
+
+@final
+class GoneError(Exception):
+    """A worker process is not there: it could not be started, or has ended.
+
+    Attributes:
+        reason: in words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

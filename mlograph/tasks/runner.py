@@ -1,24 +1,27 @@
-"""Runs windows of tasks at once or one by one, and finds out which is better."""
+"""Runs windows of tasks in one of three ways, and finds out which is best."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, final
 
 import torch
 
+from mlograph.envs.protocol import RepeatingEnv
 from mlograph.errors import MlographError, UsageError
-from mlograph.plan import EnvStep, Instruction, Tasks
+from mlograph.plan import EnvStep, Instruction, Tasks, Way
 from mlograph.problem import Problem
 from mlograph.program import Program
 from mlograph.randomness import RandomState
-from mlograph.tasks.choice import Choice, Way
+from mlograph.tasks.choice import Choice
 from mlograph.tasks.distribution import Gathered
 from mlograph.tasks.drawing import Drawn, draw
 from mlograph.tasks.processes import Processes
 from mlograph.tasks.refusal import NotAtOnceError
 from mlograph.tasks.window import Outcome, commit, compute
+from mlograph.tasks.worth import against, possible
 
 Execute = Callable[[Instruction], None]
 
@@ -37,11 +40,8 @@ class TaskRunner:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self.choices: dict[str, Choice] = {
-            one.upper: Choice(_asked_for(one))
-            for one in program.plan.tasks
-            if isinstance(one, Tasks)
-        }
+        windows = [one for one in program.plan.tasks if isinstance(one, Tasks)]
+        self.choices = {one.upper: Choice.among(_ways(one, program)) for one in windows}
         self._remarks: list[str] = []
         self._random: set[str] = set()
         self._processes = Processes(program)
@@ -64,6 +64,9 @@ class TaskRunner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` gave."""
         self.choices = {name: Choice(**one) for name, one in state["choices"].items()}
+        for choice in self.choices.values():
+            # Workers start again, and their first window is slow again.
+            choice.forget("processes")
         self._remarks = list(state["remarks"])
         self._random = set(state["random"])
         self._processes.said = set(state["said"])
@@ -77,7 +80,7 @@ class TaskRunner:
         """Run a window, and give what came of it if it was run at once.
 
         Raises:
-            ProcessError: a worker process ended.
+            ProcessError: a worker process that was asked for ended.
             UsageError: it shall always be run at once, and cannot.
         """
         choice = self.choices[window.upper]
@@ -86,100 +89,161 @@ class TaskRunner:
                 execute(instruction)
             return None
         problems = self._program.problems
-        lower, upper = problems[window.lower], problems[window.upper]
-        drawn = draw(window, lower, upper, lambda: execute(EnvStep()))
-        if choice.way == "processes":
-            return self._in_processes(window, drawn, execute)
-        way, began = choice.next(), self._clock()
+        drawn = draw(
+            window, problems[window.lower], problems[window.upper], lambda: execute(EnvStep())
+        )
+        if choice.way is None:
+            return self._try(window, drawn, execute)
+        try:
+            return self._run(choice.way, window, drawn, execute)
+        except NotAtOnceError as refused:
+            self._refused(choice.way, window, refused)
+            return None
+
+    def _try(self, window: Tasks, drawn: Drawn, execute: Execute) -> Outcome | Gathered | None:
+        """Run a window as comes next, and see how long it takes."""
+        choice = self.choices[window.upper]
+        way, began = choice.next(), _clock(self._program)
         outcome = None
         try:
-            if way == "vectorized":
-                outcome = self._at_once(window, drawn, lower, upper)
-                commit(window, drawn, lower, upper, outcome)
-            else:
-                self._one_by_one(window, drawn, execute)
+            outcome = self._run(way, window, drawn, execute)
         except NotAtOnceError as refused:
-            # What this costs counts against doing all at once.
-            self._one_by_one(window, drawn, execute)
-            self._refused(window, refused)
-        if choice.took(way, self._clock() - began):
-            self._tell(window, choice)
+            # What this costs counts against the way.
+            self._refused(way, window, refused)
+        seconds = _clock(self._program) - began
+        if choice.took(way, outcome.seconds if isinstance(outcome, Gathered) else seconds):
+            self._settled(window)
+        elif way != "processes" and choice.before_workers:
+            reason = against(window, self._program, min(choice.best.values()))
+            if reason:
+                choice.drop("processes")
+                self._settled(window, f"; worker processes are not tried: {reason}")
         return outcome
 
-    def _at_once(self, window: Tasks, drawn: Drawn, lower: Problem, upper: Problem) -> Outcome:
-        """A whole window, computed; the problems know nothing of it yet.
+    def _run(
+        self, way: Way, window: Tasks, drawn: Drawn, execute: Execute
+    ) -> Outcome | Gathered | None:
+        """Run a window in one of the ways.
 
         Raises:
-            NotAtOnceError: whatever the reason.
+            NotAtOnceError: it was run one by one, for a reason.
         """
+        choice = self.choices[window.upper]
+        if way == "vectorized":
+            return self._at_once(window, drawn, execute)
+        if way == "processes":
+            one_by_one = partial(self._one_by_one, window, execute)
+            trial = choice.way is None
+            found = self._processes.run(window, drawn, one_by_one, trial=trial)
+            self._remarks += self._processes.take_remarks()
+            return found
+        before = RandomState.capture(self._program.device)
+        self._one_by_one(window, execute, drawn)
+        if not before.same(RandomState.capture(self._program.device)):
+            raise NotAtOnceError("losses draw random numbers, which would be others")
+        return None
+
+    def _at_once(self, window: Tasks, drawn: Drawn, execute: Execute) -> Outcome:
+        problems = self._program.problems
+        lower, upper = problems[window.lower], problems[window.upper]
         before = RandomState.capture(lower.device)
         try:
-            outcome = compute(window, drawn, lower, upper)
+            outcome = _computed(window, drawn, lower, upper)
             drew = not before.same(RandomState.capture(lower.device))
             if drew and self.choices[window.upper].way is None:
                 raise NotAtOnceError("losses draw random numbers, which would be others at once")
         except NotAtOnceError:
             before.restore(lower.device)
+            self._one_by_one(window, execute, drawn)
             raise
-        except (MlographError, RuntimeError) as error:
-            before.restore(lower.device)
-            raise NotAtOnceError(_first_sentence(str(error))) from error
         if drew and window.upper not in self._random:
             self._random.add(window.upper)
             self._remarks.append(
                 f"random numbers in the loops of '{window.lower}' are others at once than one "
                 "by one"
             )
+        commit(window, drawn, lower, upper, outcome)
         return outcome
 
-    def _in_processes(self, window: Tasks, drawn: Drawn, execute: Execute) -> Gathered | None:
-        try:
-            found = self._processes.run(
-                window, drawn, lambda some: self._one_by_one(window, some, execute)
-            )
-        except NotAtOnceError as refused:
-            self._refused(window, refused)
-            return None
-        self._remarks += self._processes.take_remarks()
-        return found
-
-    def _one_by_one(self, window: Tasks, drawn: Drawn, execute: Execute) -> None:
+    def _one_by_one(self, window: Tasks, execute: Execute, drawn: Drawn) -> None:
         problems = self._program.problems
         with drawn.fed(problems[window.lower], problems[window.upper]):
             for instruction in window.body * len(drawn.lower):
                 if not isinstance(instruction, EnvStep):
                     execute(instruction)
 
-    def _refused(self, window: Tasks, refused: NotAtOnceError) -> None:
+    def _refused(self, way: Way, window: Tasks, refused: NotAtOnceError) -> None:
         if not refused.lasting:
             return
-        way = "in processes" if window.processes else "at once"
-        why = f"the loops of '{window.lower}' cannot run {way}: {refused.reason}"
-        if window.always:
+        choice = self.choices[window.upper]
+        if way == "sequential":
+            choice.keep("sequential")
+            self._remarks.append(f"the loops of '{window.lower}' run one by one: {refused.reason}")
+            return
+        why = f"the loops of '{window.lower}' cannot run {_WORDS[way]}: {refused.reason}"
+        if window.asked:
             raise UsageError(f"engine.execution.tasks: {why} (write auto or sequential)")
-        self.choices[window.upper].way = "sequential"
-        self._remarks.append(f"{why}; they run one by one")
+        settled = choice.drop(way)
+        self._remarks.append(f"{why}; they run {_WORDS[choice.way or 'sequential']}")
+        if settled and len(choice.best) > 1:
+            self._settled(window)
 
-    def _tell(self, window: Tasks, choice: Choice) -> None:
-        best = choice.best
+    def _settled(self, window: Tasks, but: str = "") -> None:
+        """Tell what was chosen, and end what was not."""
+        choice = self.choices[window.upper]
+        if choice.way != "processes":
+            self._processes.end(window)
+        took = [f"{seconds:.3g} s {_WORDS[way]}" for way, seconds in choice.best.items()]
+        listed = " and ".join(filter(None, [", ".join(took[:-1]), took[-1]]))
         self._remarks.append(
-            f"{window.count} loops of '{window.lower}' take {best['vectorized']:.3g} s at once and "
-            f"{best['sequential']:.3g} s one by one: from here engine.execution.tasks is "
-            f"{choice.way}"
+            f"{window.count} loops of '{window.lower}' take {listed}: from here "
+            f"engine.execution.tasks is {choice.way}{but}"
         )
 
-    def _clock(self) -> float:
-        """Seconds; what a device was given to do before has been done."""
-        device = next(iter(self._program.problems.values())).device
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
+
+_WORDS: Mapping[Way, str] = {
+    "sequential": "one by one",
+    "vectorized": "at once",
+    "processes": "in processes",
+}
 
 
-def _asked_for(window: Tasks) -> Way | None:
-    if window.processes:
-        return "processes"
-    return "vectorized" if window.always else None
+def _ways(window: Tasks, program: Program) -> tuple[Way, ...]:
+    """Those of the plan that can be tried.
+
+    Raises:
+        UsageError: one was asked for, and cannot be.
+    """
+    # All batches of a window are drawn before its first loop.
+    if program.env is not None and isinstance(program.env.env, RepeatingEnv):
+        if window.asked:
+            raise UsageError(
+                "engine.execution.tasks: the next step of the Env follows from what is done with "
+                "this one (write auto or sequential)"
+            )
+        return ("sequential",)
+    if window.asked or possible(window, program):
+        return window.ways
+    return tuple(way for way in window.ways if way != "processes")
+
+
+def _computed(window: Tasks, drawn: Drawn, lower: Problem, upper: Problem) -> Outcome:
+    """A whole window at once; the problems know nothing of it yet.
+
+    Raises:
+        NotAtOnceError: whatever the reason.
+    """
+    try:
+        return compute(window, drawn, lower, upper)
+    except (MlographError, RuntimeError) as error:
+        raise NotAtOnceError(_first_sentence(str(error))) from error
+
+
+def _clock(program: Program) -> float:
+    """Seconds; what a device was given to do before has been done."""
+    if program.device.type == "cuda":
+        torch.cuda.synchronize(program.device)
+    return time.perf_counter()
 
 
 def _first_sentence(text: str) -> str:

@@ -96,7 +96,7 @@ def compute(window: Tasks, drawn: Drawn, lower: Problem, upper: Problem) -> Outc
     above: list[Measured] = []
     solutions: list[Solution] = []
     end = End(Vector(), Vector(), {})
-    for chunk in drawn.chunks(window.chunks):
+    for chunk in drawn.chunks(window.chunks(lower.device.type)):
         found = _one_chunk(chunk, lower, upper, stacker)
         gradient = trees.merge(gradient, found.gradient)
         below.append(found.ended.measured)

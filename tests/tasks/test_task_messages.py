@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from mlograph.errors import ProcessError
+from mlograph.children import CORES, cores
 from mlograph.nn import ConvNet
 from mlograph.tasks.messages import packed, unpacked
-from mlograph.tasks.pool import Pool, cores
+from mlograph.tasks.pool import Pool
+from mlograph.tasks.refusal import GoneError
 from mlograph.tasks.sharing import Block, Layout
 
 
@@ -87,7 +88,7 @@ def test_what_one_writes_into_a_block_another_reads():
 def test_processes_that_cannot_be_started_are_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     block = Block(Layout.of({("a",): torch.zeros(1)}))
-    with pytest.raises(ProcessError, match=r"^a worker process cannot be started: .*/nowhere"):
+    with pytest.raises(GoneError, match=r"^a worker process cannot be started: .*/nowhere"):
         Pool(1, block, ())
     block.close()
 
@@ -96,7 +97,7 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_code(monkeypatch: pytest.
     monkeypatch.setattr("mlograph.children._PROGRAM", "raise SystemExit(7)")
     block = Block(Layout.of({("a",): torch.zeros(1)}))
     pool = Pool(2, block, ())
-    with pytest.raises(ProcessError, match="worker process 2 of 2 ended with exit code 7"):
+    with pytest.raises(GoneError, match="worker process 2 of 2 ended with exit code 7"):
         next(pool.listen({1: 1}))
     pool.close()
     block.close()
@@ -105,6 +106,14 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_code(monkeypatch: pytest.
 
 def test_there_is_a_core_at_least():
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("share", "found"), [("0", 1), ("1", 1), ("100000", cores())])
+def test_a_process_that_shares_the_cores_has_fewer(
+    share: str, found: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(CORES, share)
+    assert cores() == found
 
 
 def test_weights_lie_in_a_worker_as_they_lie_here():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,29 @@ def test_what_a_loss_prints_comes_in_the_order_of_the_tasks(capsys: pytest.Captu
     spread("first_order", lower={"loss": talking}).run(quiet=True)
     assert capsys.readouterr().out == wanted
     assert wanted.count("\n") == 3 * 4 * 3
+
+
+def lazy(lower: View, upper: View, batch: Batch, here: int, folder: str) -> Tensor:
+    """Tells who evaluates it; the first worker to come here takes long each time."""
+    if os.getpid() != here:
+        with suppress(FileExistsError):
+            (Path(folder) / "slow").symlink_to(str(os.getpid()))
+        if os.readlink(Path(folder) / "slow") == str(os.getpid()):
+            time.sleep(0.1)
+    print(os.getpid())
+    return mse(lower, batch) + proximal(lower, upper, 2.0)
+
+
+@pytest.mark.slow
+def test_who_is_done_first_takes_more_of_the_loops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    loss = {"_target_": lazy, "here": HERE, "folder": str(tmp_path)}
+    lower = {"loss": loss, "unroll_steps": 1}
+    spread("first_order", lower=lower, count=12, engine={"steps": 2}).run(quiet=True)
+    of_last = capsys.readouterr().out.split()[-12:]
+    # Three are given to each in the beginning; a half would be six.
+    assert 3 <= of_last.count(os.readlink(tmp_path / "slow")) < 6
 
 
 def slow(lower: View, upper: View, batch: Batch, here: int) -> Tensor:
