@@ -16,9 +16,12 @@ from mlograph.loggers.lines import duration
 from mlograph.loggers.protocol import Record
 from mlograph.pictures import Picture
 from mlograph.terminal import printable
+from mlograph.wording import clipped
 
 _EXTRA = "notebook"
 _MOST_CURVES = 24
+# matplotlib cannot draw an axis of all floats.
+_FARTHEST = 1e300
 
 
 def as_html(
@@ -68,11 +71,12 @@ def plot(records: Sequence[Record], names: Sequence[str] = ()) -> Any:
     pyplot.close(drawn)
     for axis, series in zip(axes.flat, chosen, strict=False):
         steps = [step for step, _ in series.points]
-        values = [value for _, value in series.points]
+        values = [min(max(value, -_FARTHEST), _FARTHEST) for _, value in series.points]
         axis.plot(steps, values, color="#0072b2", marker="" if len(steps) > 1 else "o")
         if values and min(values) > 0 and max(values) > 1000 * min(values):
             axis.set_yscale("log")
-        axis.set(title=series.name, xlabel="updates")
+        axis.set_xlabel("updates")
+        axis.set_title(clipped(series.name), parse_math=False)
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(chosen) :]:
         axis.set_visible(False)

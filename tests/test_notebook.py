@@ -3,7 +3,9 @@
 import math
 import re
 import sys
+import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -148,3 +150,29 @@ def test_a_missing_package_is_named_with_its_extra(
     calls = {"plot": run.plot, "to_pandas": run.to_pandas}
     with pytest.raises(UsageError, match=rf"{package} .*: pip install 'mlograph\[notebook\]'"):
         calls[call]()
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "a" * 5000, "\x1b[31m", "損失", ""])
+def test_a_name_is_drawn_as_it_is_and_no_formula(name: str, tmp_path: Path):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    told = [Record("train", step, 0.0, {name: float(step)}) for step in (1, 2)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        drawn = result(*told).plot(name)
+        drawn.savefig(tmp_path / "p.png")
+    (axis,) = drawn.axes
+    assert axis.get_title().isprintable()
+    assert len(axis.get_title()) < 80
+    pyplot.close(drawn)
+
+
+def test_numbers_that_reach_over_all_floats_are_drawn(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    told = [Record("train", step, 0.0, {"loss": 1.7e308 * (-1) ** step}) for step in range(9)]
+    result(*told).plot("loss").savefig(tmp_path / "p.png")
+
+
+def test_a_console_shows_a_result_in_one_line(tmp_path: Path):
+    told = repr(result(*RECORDS * 1000))
+    assert told == "<RunResult of 'imaml': all steps made, 2 updates in 1 min 05 s>"
+    assert "runs/x" in repr(result(*RECORDS, directory=Path("runs/x")))

@@ -80,7 +80,7 @@ def test_the_page_shows_everything_about_a_run():
         "CG stopped early",
         "5 × Step(inner)",
         "torch  2",
-        "Constant: lr 0.1",
+        'Constant: <span title="learning rate">lr 0.1</span>',
     ):
         assert shown in text
     (image,) = re.findall('src="data:image/svg.xml;base64,([^"]*)" alt="Diagram', text)
@@ -155,3 +155,10 @@ def test_what_a_browser_or_a_terminal_would_obey_is_written_out():
     text = page(report(Record("train", 1, 0.1, values), name="\x07", ended="\u202ednim"))
     assert "\\x1b[31m\\u202e" in text
     assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_a_name_of_any_length_leaves_room_for_the_rest():
+    name = "x" * 3000
+    told = Record("validation", 1, 0.0, {name: 1.0})
+    text = page(report(Record("train", 1, 0.0, {f"outer.{name}": 1.0}), told))
+    assert max(map(len, re.findall("x+", text))) < 100

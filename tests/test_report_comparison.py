@@ -1,5 +1,6 @@
 """The page that compares runs, and the command that writes it."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -146,3 +147,44 @@ def test_what_cannot_be_read_or_written_is_named(
         report(monkeypatch, *words)
     assert re.match("error: (nowhere: there is no such|no/such/folder/x.html: cannot be written)",
                     capsys.readouterr().err)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("losses", "shown"),
+    [
+        ((1e200, -1e200), "0 ± 1.4e+200"),
+        ((1.7e308, 1.7e308), "1.7e+308 ± 0"),
+        ((math.inf, -math.inf), "nan"),
+        ((math.nan, 1.0), "nan"),
+    ],
+)
+def test_final_numbers_that_no_float_can_sum_are_told(
+    losses: tuple[float, float], shown: str, tmp_path: Path
+):
+    for seed, loss in enumerate(losses):
+        told = Record("validation", 100, 1.0, {"loss": loss})
+        made(tmp_path / f"a{seed}", *train(5), told, seed=seed)
+    text = compare(sorted(tmp_path.iterdir()))
+    assert rows(text, "Seeds taken together")[1] == ["pair", "2", shown]
+
+
+def test_many_curves_of_the_largest_floats_are_drawn(tmp_path: Path):
+    told = [Record("train", i, 0.1, {"outer.loss": 1.7e308 * (-1) ** i}) for i in range(400)]
+    folders = [made(tmp_path / f"a{seed}", *told, seed=seed) for seed in range(9)]
+    assert "nan" not in re.findall(r'points="([^"]*)"', compare(folders))
+
+
+def test_why_a_run_ended_is_told_whole(tmp_path: Path):
+    why = "stopped: problems.model: the loss is not finite at update 445; no parameter was changed"
+    folders = [made(tmp_path / name, *train(5), final(0.5)) for name in "ab"]
+    file = folders[0] / "run.json"
+    file.write_text(file.read_text().replace("all steps made", why))
+    assert rows(compare(folders), "Runs")[1][-1] == why
+
+
+def test_the_page_of_runs_near_by_is_named_from_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(folder.parent)
+    report(monkeypatch, "pair")
+    assert capsys.readouterr().out == "pair/comparison.html\n"

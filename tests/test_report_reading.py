@@ -14,6 +14,7 @@ from mlograph.pictures import Bars, dumped
 from mlograph.report import Report, compare, page, read, runs_in
 from mlograph.report.content import UNFINISHED
 from mlograph.report.content import dumped as dumped_report
+from mlograph.terminal import printable
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 GRAPH = """\
@@ -161,7 +162,16 @@ def test_a_run_file_that_no_run_wrote_is_said_to_be_one(key: str, value: str, tm
 
 
 @pytest.mark.parametrize(
-    "value", [[[]], [{"a": []}], [{"seconds": 1e999}, 3], {"a": {"b": []}}, 1e999]
+    "value",
+    [
+        [[]],
+        [{"a": []}],
+        [{"seconds": 1e999}, 3],
+        {"a": {"b": []}},
+        1e999,
+        10**400,
+        [{"a": 10**400}],
+    ],
 )
 def test_a_profile_that_no_run_wrote_does_no_harm(value: object, tmp_path: Path):
     folder = made(tmp_path / "run", *train(3))
@@ -226,3 +236,22 @@ def test_runs_are_found_in_the_folders_that_hold_them(tmp_path: Path):
         runs_in(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="is no directory of a run"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\u2028b", "a\x85b", "a\x0bb\x1cc", "\ud800"])
+def test_whatever_a_name_holds_its_curve_is_read(name: str, tmp_path: Path):
+    told = [Record("train", i, 0.1, {name: float(i)}) for i in (1, 2)]
+    run = read(made(tmp_path / "a", *told, Record("event", 2, 0.2, text=name)))
+    assert run.report.remarks == read(made(tmp_path / "b", *train(2))).report.remarks
+    assert run.report.records[-1].text == name
+    assert run.report.records[0].values == {name: 1.0}
+    assert f"<b>{printable(name)}</b>" in page(run.report)
+
+
+def test_a_number_that_no_float_holds_is_a_broken_line(tmp_path: Path):
+    folder = made(tmp_path / "a", *train(2))
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(f'{{"kind": "train", "step": 3, "seconds": 1, "outer.loss": {"9" * 400}}}\n')
+    run = read(folder)
+    assert "metrics.jsonl: 1 line cannot be read" in run.report.remarks
+    assert len(run.report.records) == 2

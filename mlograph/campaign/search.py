@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
+from mlograph.averages import mean
 from mlograph.campaign.axes import Axes, Axis
 from mlograph.campaign.outcome import Outcome
 from mlograph.campaign.settings import Chosen, Run, repeated
@@ -143,8 +143,8 @@ class Search:
         if not all(outcome.finished for outcome in outcomes):
             return None
         found = [require(outcome, self._metric) for outcome in outcomes]
-        mean = statistics.fmean(found)
-        return mean if math.isfinite(mean) else None
+        value = mean(found)
+        return value if math.isfinite(value) else None
 
 
 def require(outcome: Outcome, metric: str) -> float:

@@ -24,6 +24,7 @@ from mlograph.campaign.preparation import MOST_RUNS, Prepared, completed, prepar
 from mlograph.campaign.search import TRIALS, Listed, Search
 from mlograph.campaign.settings import Run
 from mlograph.campaign.table import Table, as_csv, as_markdown
+from mlograph.children import cores
 from mlograph.errors import Interruption, UsageError
 from mlograph.rundir import write_whole
 
@@ -169,7 +170,7 @@ def carried_out(
     """
     runs = [run for group in prepared.runs for run in group]
     threads = max((run.threads for run in runs), default=1)
-    jobs = min(jobs or max(1, _cores() // threads), max(1, prepared.total))
+    jobs = min(jobs or max(1, cores() // threads), max(1, prepared.total))
     listed = runs if prepared.request.trials is None else []
     write_request(folder, prepared.request, prepared.identity, prepared.axes, listed)
     if tell is not None:
@@ -262,10 +263,3 @@ def _write(folder: Folder, table: Table) -> None:
     report = page(table, folder)
     if report:
         write_whole(folder.path / REPORT, report)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # a system that knows no such thing
-        return os.cpu_count() or 1

@@ -6,17 +6,17 @@ import csv
 import io
 import math
 import re
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from mlograph.averages import deviation, mean, mean_and_deviation
 from mlograph.campaign.axes import SEED, Axes
 from mlograph.campaign.outcome import Outcome
 from mlograph.campaign.settings import Run
-from mlograph.loggers.lines import duration, short
-from mlograph.loggers.row import number
+from mlograph.loggers.lines import duration
+from mlograph.loggers.row import cell, number
 from mlograph.terminal import printable_line
 
 Ended = tuple[Run, Outcome]
@@ -49,14 +49,11 @@ class Row:
     def mean(self, metric: str) -> float | None:
         """Over its finished runs."""
         found = self.numbers(metric)
-        return statistics.fmean(found) if found else None
+        return mean(found) if found else None
 
     def deviation(self, metric: str) -> float | None:
-        """The standard deviation over its finished runs, √(Σ(x − mean)² / (n − 1))."""
-        found = self.numbers(metric)
-        if len(found) < 2 or not all(map(math.isfinite, found)):
-            return None
-        return statistics.stdev(found)
+        """The sample standard deviation over its finished runs; None where there is none."""
+        return deviation(self.numbers(metric))
 
 
 @dataclass(frozen=True)
@@ -115,8 +112,8 @@ class Table:
         return (
             *row.values.values(),
             self._standing(row),
-            *(self._number(row, metric) for metric in self.metrics),
-            duration(statistics.fmean(done)) if done else "–",
+            *(mean_and_deviation(row.numbers(metric)) for metric in self.metrics),
+            duration(mean(done)) if done else "–",
         )
 
     @property
@@ -151,10 +148,10 @@ class Table:
         return Row(values, tuple(ended), len(runs))
 
     def _order(self, row: Row) -> float:
-        mean = row.mean(self.metric)
-        if mean is None or math.isnan(mean):
+        middle = row.mean(self.metric)
+        if middle is None or math.isnan(middle):
             return math.inf
-        return mean if self.direction == "min" else -mean
+        return middle if self.direction == "min" else -middle
 
     def _standing(self, row: Row) -> str:
         if self.axes.seeds:
@@ -164,12 +161,6 @@ class Table:
                 else (f"{len(row.finished)} of {row.asked}")
             )
         return "" if row.finished else (row.ended[0][1].status if row.ended else "not run")
-
-    def _number(self, row: Row, metric: str) -> str:
-        mean, deviation = row.mean(metric), row.deviation(metric)
-        if mean is None:
-            return "–"
-        return short(mean) if deviation is None else f"{short(mean)} ± {short(deviation)}"
 
 
 def as_markdown(table: Table) -> str:
@@ -197,11 +188,11 @@ def as_csv(table: Table) -> str:
     paths = [axis.path for axis in table.axes.axes]
     head = ["run", *paths, "status", "exit_code", "steps", "seconds"]
     names = [*(f"validation.{name}" for name in validation), *train]
-    writer.writerow([*head, *map(printable_line, names)])
+    writer.writerow(map(cell, [*head, *names]))
     for run in table.runs:
         outcome = table.outcomes.get(run.name)
         values = run.values
-        row: list[object] = [run.name, *(values[path] for path in paths)]
+        row: list[object] = [cell(run.name), *(cell(values[path]) for path in paths)]
         if outcome is None:
             writer.writerow([*row, "not run"])
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from html import escape
 from itertools import pairwise
@@ -55,12 +56,17 @@ def _svg(kind: str, title: str, width: int, height: int, parts: Iterator[str]) -
 def _bars(picture: Bars) -> Iterator[str]:
     left, right, top, bottom = frame()
     count = len(picture.values)
-    up = linear([0.0, *filter(math.isfinite, picture.values)], bottom, top)
-    few = len(picture.labels) == count <= _FEW
+    few, labelled = count <= _FEW, len(picture.labels) == count
+    bounds = [0.0, *filter(math.isfinite, picture.values)]
+    low, high = min(bounds), max(bounds)
+    if few and low < 0:
+        # Room for the number below the lowest bar.
+        low = max(low - (0.12 * high - 0.12 * low), -sys.float_info.max)
+    up = linear([low, high], bottom, top)
     ticks = () if few else linear([0, max(1, count - 1)], left, right).ticks
     across = Axis(-0.5, count - 0.5, left, right, ticks)
-    yield from axes(across, up, "" if few else "index")
-    names = picture.labels if len(picture.labels) == count else tuple(map(str, range(count)))
+    yield from axes(across, up, "" if few and labelled else "index")
+    names = picture.labels if labelled else tuple(map(str, range(count)))
     zero, step = up.at(0.0), (right - left) / count
     width = min(_WIDEST, step - (1 if step > 4 else 0))
     for index, (name, value) in enumerate(zip(names, picture.values, strict=True)):

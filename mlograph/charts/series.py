@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from operator import itemgetter
-from statistics import fmean
 
+from mlograph.averages import mean
 from mlograph.loggers.protocol import Record
 
 Point = tuple[int, float]
@@ -115,7 +115,7 @@ def joined(stretches: tuple[Stretch, ...], most: int) -> tuple[Stretch, ...]:
         Stretch(
             part[0].first,
             part[-1].last,
-            fmean([one.mean for one in part], [one.count for one in part]),
+            mean([one.mean for one in part], [one.count for one in part]),
             min(one.low for one in part),
             max(one.high for one in part),
             sum(one.count for one in part),
@@ -127,6 +127,4 @@ def joined(stretches: tuple[Stretch, ...], most: int) -> tuple[Stretch, ...]:
 def _stretch(points: tuple[Point, ...]) -> Stretch:
     values = [value for _, value in points]
     low, high = min(values), max(values)
-    # Kept between both, since the sum of finite floats may be infinite.
-    mean = min(max(sum(values) / len(values), low), high)
-    return Stretch(points[0][0], points[-1][0], mean, low, high, len(values))
+    return Stretch(points[0][0], points[-1][0], mean(values), low, high, len(values))

@@ -97,7 +97,8 @@ def _add_edge(graph: graphviz.Digraph, ids: dict[str, str], edge: Edge) -> None:
         "style": line.dash,
     }
     if edge.label:
-        attributes["label"] = f"<{_text(f' {edge.label} ')}>"
+        # Browsers leave out a space at the end of a text, unless it is one that breaks no line.
+        attributes["label"] = f"<&#160;{_text(edge.label)}&#160;>"
     if edge.source == edge.upper:
         attributes["arrowhead"] = line.head
     else:

@@ -140,7 +140,7 @@ def _levels(graph: ProblemGraph) -> dict[str, int]:
     falling = graph.hierarchy.reverse()
     for upper, lower in graph.constraints.edges:
         # Below `upper` it stands lower already.
-        if lower not in graph.below(upper) and not nx.has_path(falling, lower, upper):
+        if lower not in graph.below[upper] and not nx.has_path(falling, lower, upper):
             falling.add_edge(upper, lower)
     levels: dict[str, int] = {}
     for name in nx.topological_sort(falling):

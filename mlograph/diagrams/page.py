@@ -57,7 +57,7 @@ body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1.5rem; color: {INK};
 h1 {{ margin-bottom: 0; }}
 p {{ margin-top: .25rem; color: {SOFT}; }}
 figure {{ margin: 1.5rem 0; overflow-x: auto; text-align: center; }}
-figure svg {{ max-width: 100%; height: auto; }}
+figure svg {{ max-width: max(100%, 32rem); height: auto; }}
 pre {{ overflow-x: auto; padding: 1rem; border: 1px solid {SOFT}40; border-radius: 8px;
   font: 13px/1.45 ui-monospace, monospace; }}
 """

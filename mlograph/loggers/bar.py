@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,6 +23,7 @@ from mlograph.loggers.protocol import Record
 from mlograph.terminal import printable, printable_line
 
 _SECONDS_BETWEEN_UPDATES = 0.1
+_GAP = "  "
 
 
 class Bar:
@@ -90,7 +91,8 @@ class Bar:
         if record.kind == "train":
             self._last = {**self._last, **record.values}
         else:
-            self._console.print(Text(line(record), style=_style(record)))
+            told = [Text(part) for part in line(record).split(_GAP)]
+            self._console.print(_filled(told, self._console.width), style=_style(record))
 
     def say(self, text: str) -> None:
         """Prints lines above the bar."""
@@ -104,14 +106,26 @@ class Bar:
         text = f"{self._step} of {self._pace.total} updates in {took}"
         self._console.print(Text(text, style="bold"))
         if self._last:
-            self._console.print(Text(summary(self._last), style="dim"))
+            told = [Text(summary({name: value})) for name, value in self._last.items()]
+            self._console.print(_filled(told, self._console.width), style="dim")
 
     def _picture(self) -> Group:
         values = [
             Text.assemble((printable_line(name) + " ", "dim"), short(value))
             for name, value in self._last.items()
         ]
-        return Group(self._progress, Text("   ").join(values))
+        return Group(self._progress, _filled(values, self._console.width))
+
+
+def _filled(parts: Iterable[Text], width: int) -> Text:
+    """The parts in as few lines as they fit in, so that no number is parted from its name."""
+    lines: list[Text] = []
+    for part in parts:
+        if lines and lines[-1].cell_len + len(_GAP) + part.cell_len <= width:
+            lines[-1].append(_GAP).append_text(part)
+        else:
+            lines.append(part)
+    return Text("\n").join(lines)
 
 
 def _style(record: Record) -> str:

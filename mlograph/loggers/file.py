@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 from mlograph.errors import StorageError
 
@@ -23,7 +23,7 @@ class LineFile:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = self.path.open("w", encoding="utf-8", newline="")
+            self._file: TextIO = _opened(self.path, "w")
         except OSError as error:
             raise self._failure(error) from error
 
@@ -44,7 +44,7 @@ class LineFile:
                     f"{size:,} bytes of {position:,}"
                 )
             os.truncate(found.path, position)
-            found._file = found.path.open("a", encoding="utf-8", newline="")
+            found._file = _opened(found.path, "a")
         except OSError as error:
             raise found._failure(error) from error
         return found
@@ -75,3 +75,11 @@ class LineFile:
 
     def _failure(self, error: OSError) -> StorageError:
         return StorageError(f"{self.path}: cannot be written: {error.strerror or error}")
+
+
+def _opened(path: Path, mode: Literal["w", "a"]) -> TextIO:
+    r"""The file; half a character, such as a file's name may hold, is written as `\udc80`.
+
+    That is how JSON writes it, too.
+    """
+    return path.open(mode, encoding="utf-8", newline="", errors="backslashreplace")

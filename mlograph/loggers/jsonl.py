@@ -71,9 +71,17 @@ def read(path: str | Path) -> tuple[Record, ...]:
         StorageError: the file cannot be read, or holds something else.
     """
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
-        return tuple(record(json.loads(line)) for line in lines)
+        return tuple(record(json.loads(line)) for line in lines(Path(path).read_text("utf-8")))
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise StorageError(f"{path}: holds something else than records: {error}") from error
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a file of JSON, of which the last may lack its end.
+
+    Only a line feed ends one: a text may hold what `str.splitlines` takes for an end as well.
+    """
+    *whole, rest = text.split("\n")
+    return [*whole, rest] if rest else whole

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from mlograph.errors import StorageError
 from mlograph.loggers.pace import Pace
 from mlograph.loggers.protocol import Record
 from mlograph.terminal import printable, printable_line
@@ -32,7 +33,7 @@ def line(record: Record) -> str:
 
 def duration(seconds: float) -> str:
     """`12.3 s`, `4 min 05 s`, `2 h 03 min`."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -61,6 +62,9 @@ class Lines:
 
     Args:
         stream: where to; standard output by default.
+
+    Raises:
+        StorageError: a line cannot be written, as where the disk of a log file is full.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -113,4 +117,10 @@ class Lines:
 
     def _print(self, text: str) -> None:
         self._told_at = time.monotonic()
-        print(text, file=self._stream or sys.stdout, flush=True)
+        try:
+            print(text, file=self._stream or sys.stdout, flush=True)
+        except BrokenPipeError:
+            raise  # Whoever reads has enough, as `head` has: what that ends with is the command's.
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"standard output: cannot be written: {reason}") from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlograph.loggers.protocol import Record
+from mlograph.terminal import printable
 
 _OWN_KEYS = frozenset({"kind", "step", "seconds", "text"})
 _ESCAPED = {f"values.{name}": name for name in _OWN_KEYS}
@@ -53,3 +54,27 @@ def record(flat: Mapping[str, Any]) -> Record:
         },
         text=flat.get("text", ""),
     )
+
+
+def cell(text: str) -> str:
+    r"""`text` as a cell of a table that other programs open.
+
+    Control characters are written out, as in `\x1b`: a terminal would obey them, and readers of CSV
+    stop at some. Line feeds stay, which quotes keep in their cell. What a spreadsheet would take
+    for a formula and carry out gets an apostrophe, as one writes it there; numbers get none.
+    """
+    shown = printable(text)
+    if shown[:1] not in _BEGINS_FORMULA or _is_number(shown):
+        return shown
+    return f"'{shown}"
+
+
+_BEGINS_FORMULA = frozenset("=+-@")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from mlograph.loggers.file import LineFile
 from mlograph.loggers.protocol import Record
-from mlograph.loggers.row import number
+from mlograph.loggers.row import cell, number
 
 COLUMNS = ("kind", "step", "seconds", "name", "value", "text")
 
@@ -19,7 +19,8 @@ class Csv:
 
     Problems and validators log different names at different steps, so names are a column and not
     columns: the file can be written as the run goes on, and a pivot gives one column a name.
-    A record without values is one line with an empty name.
+    A record without values is one line with an empty name. Names and texts are safe to look at, in
+    a terminal as in a spreadsheet: see `cell`.
 
     Args:
         path: the file, replaced if it exists.
@@ -61,10 +62,11 @@ class Csv:
     def log(self, record: Record) -> None:
         """Writes a line for every value."""
         moment = (record.kind, record.step, round(record.seconds, 6))
+        text = cell(record.text)
         for name, value in record.values.items():
-            self._write((*moment, name, number(value), record.text))
+            self._write((*moment, cell(name), number(value), text))
         if not record.values:
-            self._write((*moment, "", "", record.text))
+            self._write((*moment, "", "", text))
 
     def close(self) -> None:
         """Closes the file."""

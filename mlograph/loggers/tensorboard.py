@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 from mlograph.errors import StorageError
 from mlograph.loggers.extras import began, made, required, settings, writing
 from mlograph.loggers.protocol import Record
+from mlograph.terminal import printable_line
 
 
 @final
@@ -90,5 +91,7 @@ class TensorBoard:
 def tag_of(record: Record, name: str) -> str:
     """A value's name among groups: `outer/loss`, `validation/accuracy`, `baseline/plain/loss`."""
     if record.kind == "baseline":
-        return f"baseline/{record.text or 'baseline'}/{name}"
-    return f"validation/{name}" if record.kind == "validation" else name.replace(".", "/", 1)
+        return printable_line(f"baseline/{record.text or 'baseline'}/{name}")
+    group = f"validation/{name}" if record.kind == "validation" else name.replace(".", "/", 1)
+    # Their files hold valid characters only, and their pages show what a run may have made up.
+    return printable_line(group)

@@ -41,6 +41,8 @@ def report(runs: Runs, output: Output = None) -> None:
         _write(target, page(read(found[0]).report))
         return
     common = Path(os.path.commonpath([run.resolve().parent for run in found]))
+    if common.is_relative_to(Path.cwd()):
+        common = common.relative_to(Path.cwd())
     target = output or common / "comparison.html"
     words = ["mlograph", "report", *map(str, runs), *(["-o", str(output)] if output else [])]
     names = ", ".join(dict.fromkeys(run.resolve().parent.name for run in found))

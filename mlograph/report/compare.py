@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from math import sqrt
 from pathlib import Path
 from urllib.parse import quote
 
+from mlograph.averages import mean_and_deviation
 from mlograph.charts import DISTINCT, Curve, Series, gather, key, overlay
 from mlograph.charts.figures import figure, figures, importance, meaning
 from mlograph.loggers.lines import duration, short
@@ -18,6 +18,7 @@ from mlograph.report.page import by_problem
 from mlograph.report.reading import Run, read
 
 _MOST_CURVES = 120
+_LONGEST_END = 200
 
 
 def compare(
@@ -87,21 +88,23 @@ def _groups_table(seen: Grouping) -> str:
     """Mean and standard deviation over seeds; nothing where each setting has one run."""
     if all(len(members) < 2 for members in seen.groups.values()):
         return ""
-    rows = []
+    rows, finals = [], seen.finals
     for label, members in seen.groups.items():
         style = seen.styles.get(members[0])
-        cells = [_mean([seen.finals[i].get(name) for i in members]) for name in seen.metrics]
-        measured = sum(bool(seen.finals[i]) for i in members)
+        known = [[finals[i][n] for i in members if n in finals[i]] for n in seen.metrics]
+        cells = list(map(mean_and_deviation, known))
+        measured = sum(bool(finals[i]) for i in members)
         count = str(measured) if measured == len(members) else f"{measured} of {len(members)}"
         rows.append([f"{key(style)}{escape(label)}", count, *cells])
-    return table(["", "runs", *map(escape, seen.metrics)], rows)
+    return table(["", "runs", *(escape(cut(name)) for name in seen.metrics)], rows)
 
 
 def _runs_table(seen: Grouping, folder: Path | None) -> str:
     """One row a run: settings that differ, final numbers, how far it came."""
     columns = list(seen.differing.items())[:MOST_COLUMNS]
     head = ["", *(f'<span title="{escape(n)}">{escape(brief)}</span>' for brief, n in columns)]
-    head += ["seed", *map(escape, seen.metrics), "updates", "time", "ended"]
+    head += ["seed", *(escape(cut(name)) for name in seen.metrics), "updates", "time"]
+    head += ['<span class="words">ended</span>']
     rows = []
     for index, run in enumerate(seen.runs):
         report, final = run.report, seen.finals[index]
@@ -111,7 +114,7 @@ def _runs_table(seen: Grouping, folder: Path | None) -> str:
         cells += [short(final[n]) if n in final else "–" for n in seen.metrics]
         cells += [f"{report.steps:,}", duration(report.seconds)]
         state = "good" if report.finished else "bad"
-        cells += [f'<span class="{state}">{escape(cut(report.ended))}</span>']
+        cells += [f'<span class="{state}">{escape(cut(report.ended, _LONGEST_END))}</span>']
         rows.append(cells)
     return table(head, rows)
 
@@ -176,17 +179,6 @@ def _overlaid(seen: Grouping, kind: str) -> dict[str, list[Curve]]:
     )
     ranked = sorted(moving, key=lambda one: importance(one[0].rpartition(".")[2]))
     return dict(ranked[:_MOST_CURVES])
-
-
-def _mean(values: Iterable[float | None]) -> str:
-    """`0.84 ± 0.01` of those that are known: their mean and sample standard deviation."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "–"
-    mean = sum(known) / len(known)
-    if len(known) < 2:
-        return short(mean)
-    return f"{short(mean)} ± {sqrt(sum((v - mean) ** 2 for v in known) / (len(known) - 1)):.2g}"
 
 
 def _moves(found: Sequence[Series]) -> bool:

@@ -89,9 +89,9 @@ class Grouping:
         return list(names)[:_MOST_METRICS]
 
 
-def cut(text: str) -> str:
+def cut(text: str, longest: int = _LONGEST) -> str:
     """A text that fits a cell."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _last(run: Run, kind: str) -> dict[str, float]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import groupby
-from math import isfinite
 from typing import Any
 
 from mlograph.charts import Series, draw, gather
@@ -16,10 +15,13 @@ from mlograph.diagrams.page import night
 from mlograph.loggers.lines import duration, short
 from mlograph.loggers.protocol import Record
 from mlograph.report.content import Report
+from mlograph.report.grouping import cut
 from mlograph.report.html import document, section, table
 
 _MOST_EVENTS = 200
 _MOST_CURVES = 150
+# What is larger, or no number, was not measured.
+_LARGEST = 1e300
 
 
 def page(report: Report) -> str:
@@ -85,7 +87,7 @@ def _result_table(report: Report) -> str:
         + [short(record.values[name]) if name in record.values else "–" for name in names]
         for title, record in rows
     ]
-    return table(["", *map(escape, names)], cells, own)
+    return table(["", *(escape(cut(name)) for name in names)], cells, own)
 
 
 def _baselines(report: Report) -> tuple[Record, ...]:
@@ -119,7 +121,8 @@ def _problem_charts(report: Report) -> Iterator[tuple[str, str]]:
             for name, one in list(moving.items())[:most]
         ]
         still = [
-            f"{escape(name)} {short(one.points[0][1])}"
+            f'<span title="{escape(meaning(name, upper=upper))}">{escape(cut(name))} '
+            f"{short(one.points[0][1])}</span>"
             for name, one in curves.items()
             if one.is_constant
         ]
@@ -179,7 +182,7 @@ def _measured(name: str, value: object) -> str:
     """A number of a profile with its unit, which its name tells."""
     if value is None:
         return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
         return str(value)
     if name in {"seconds", "longest", "mean"}:
         return duration(value) if value >= 1 else f"{1000 * value:.3g} ms"

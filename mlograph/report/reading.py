@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mlograph import pictures
 from mlograph.errors import UsageError
+from mlograph.loggers import jsonl
 from mlograph.loggers.protocol import Record
 from mlograph.loggers.row import record
 from mlograph.report.content import Report, parsed
@@ -20,6 +21,14 @@ T = TypeVar("T")
 # The files by which a run directory is known, the newest first.
 _MARKS = ("run.json", "metrics.jsonl", "resolved.yaml")
 _SEED = "engine.seed"
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 # The greatest number of steps or seconds that is not nonsense.
 _LAST = 1 << 53
 
@@ -131,10 +140,10 @@ class _Files:
     def records(self) -> Iterator[Record]:
         """What was logged; a line that a killed run did not finish is left out."""
         broken = 0
-        for line in self.text("metrics.jsonl").splitlines():
+        for line in jsonl.lines(self.text("metrics.jsonl")):
             try:
                 yield _sound(record(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except _UNREADABLE:
                 broken += 1
         if broken:
             lines = "1 line" if broken == 1 else f"{broken} lines"

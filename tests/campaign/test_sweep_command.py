@@ -22,6 +22,7 @@ from mlograph.campaign.folder import Request
 from mlograph.campaign.preparation import prepare
 from mlograph.campaign.search import require
 from mlograph.checkpoints import read, unequal
+from mlograph.children import cores
 from mlograph.errors import BusyError, UsageError
 from mlograph.snapshot import fingerprint
 
@@ -51,7 +52,7 @@ def lower(lower, upper, step):
     if step == 2 and (HERE / "kill").exists():
         (HERE / "kill").unlink()
         os.kill(os.getpid(), signal.SIGTERM)
-    (HERE / "begun").touch()
+    (HERE / "begun").write_text(os.environ.get("MLOGRAPH_CORES", ""))
     (w,), (u,) = lower.parameters(), upper.parameters()
     return ((w - u - torch.rand(3)) ** 2).sum()
 """
@@ -115,6 +116,7 @@ def test_a_sweep_keeps_all_and_a_run_that_diverges_is_a_row(folder: Path, sweep:
     assert "lr=1e30: not finite" in (directory / "report.html").read_text()
     run = directory / "runs" / "lr=0.1"
     assert {"metrics.jsonl", "report.html", "resolved.yaml"} <= {p.name for p in run.iterdir()}
+    assert int((folder / "begun").read_text()) == max(1, cores() // 2), "workers of each run"
     assert (run / "overrides.txt").read_text().splitlines() == [
         "engine.seed=7",
         "problems.lower.optimizer.lr=0.1",

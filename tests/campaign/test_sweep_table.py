@@ -7,6 +7,8 @@ import math
 import statistics
 from pathlib import Path
 
+import pytest
+
 from mlograph.campaign.axes import read_axes
 from mlograph.campaign.outcome import Outcome, gathered, read_outcome, write_outcome
 from mlograph.campaign.settings import repeated, settings
@@ -33,16 +35,16 @@ def test_mean_and_sample_deviation_over_seeds():
     outcomes |= {f"lr=2,seed={i}": accuracy(v) for i, v in enumerate([0.1, 0.2])}
     found = table({**outcomes, "lr=2,seed=2": NAN}, "engine.seed=0..2", "lr=1,2")
     first, second = found.rows
-    assert first.mean("accuracy") == statistics.fmean(values)
-    assert first.deviation("accuracy") == statistics.stdev(values)
+    assert first.mean("accuracy") == pytest.approx(statistics.fmean(values))
+    assert first.deviation("accuracy") == pytest.approx(statistics.stdev(values))
     assert found.head == ("lr", "runs", "accuracy", "time")
     assert found.cells(first) == ("1", "3", "0.7 ± 0.2", "2.0 s")
-    assert found.cells(second) == ("2", "2 of 3", "0.15 ± 0.07071", "1.0 s")
+    assert found.cells(second) == ("2", "2 of 3", "0.15 ± 0.071", "1.0 s")
     assert as_markdown(found) == (
         "# Sweep of g\n\n    mlograph sweep g\n\n"
         "5 of 6 runs finished. Mean ± standard deviation over the seeds 0, 1, 2.\n\n"
         "| lr | runs | accuracy | time |\n| --- | --- | --- | --- |\n"
-        "| 1 | 3 | 0.7 ± 0.2 | 2.0 s |\n| 2 | 2 of 3 | 0.15 ± 0.07071 | 1.0 s |\n\n"
+        "| 1 | 3 | 0.7 ± 0.2 | 2.0 s |\n| 2 | 2 of 3 | 0.15 ± 0.071 | 1.0 s |\n\n"
         "Not finished:\n\n"
         "- `lr=2,seed=2`: not finite (exit code 3): inner: the loss is not finite \\| at update 2\n"
     )
@@ -113,3 +115,24 @@ def test_names_are_neither_html_nor_cells_nor_commands_of_a_terminal():
     assert f"| lr |  | {told} | time |" in lines
     (head, *_) = csv.reader(as_csv(found).splitlines())
     assert head[-1] == r"validation.<script>|[x](javascript:0)`\x1b[31m\u202e"
+
+
+def test_a_sweep_whose_numbers_no_float_can_sum_has_a_table():
+    values = {"lr=1,seed=0": 1.7e308, "lr=1,seed=1": 1.7e308, "lr=2,seed=0": math.inf}
+    outcomes = {name: accuracy(value) for name, value in values.items()}
+    outcomes["lr=2,seed=1"] = accuracy(-math.inf)
+    found = table(outcomes, "engine.seed=0..1", "lr=1,2", metric="accuracy")
+    numbers = [found.cells(row)[2] for row in found.rows]
+    assert numbers == ["1.7e+308 ± 0", "nan"]
+
+
+def test_a_deviation_has_no_more_digits_than_a_few_runs_can_tell():
+    outcomes = {f"seed={i}": accuracy(v) for i, v in enumerate([0.794, 0.796])}
+    found = table(outcomes, "engine.seed=0..1")
+    assert "0.795 ± 0.0014" in found.cells(found.rows[0])
+
+
+def test_no_value_in_the_csv_is_carried_out_by_a_spreadsheet():
+    found = table({"lr=-1": accuracy(-0.5), "lr==1+1": accuracy(0.5)}, "lr=-1,=1+1")
+    _, *rows = csv.reader(as_csv(found).splitlines())
+    assert [row[1] for row in rows] == ["-1", "'=1+1"]

@@ -12,6 +12,7 @@ import pytest
 from mlograph.errors import GraphError, UsageError
 from mlograph.loggers import LOGGERS, MLflow, TensorBoard, WandB
 from mlograph.loggers.protocol import Logger, PlacedLogger, RecallingLogger, Record
+from mlograph.terminal import printable_line
 
 RECORDS = (
     Record("baseline", 0, 0.1, {"accuracy": 0.2}, text="no adaptation"),
@@ -328,3 +329,10 @@ def test_another_package_adds_a_sink_by_an_entry_point(
     )
     assert result.directory is not None
     assert (result.directory / "plain.txt").read_text().splitlines() == ["s1", "s2", "s3", "s4"]
+
+
+@pytest.mark.parametrize("name", ["\ud800half", "\x1b[31mred", "\u202ertl", "a\nb", "<b>"])
+def test_a_name_of_any_characters_is_a_tag(name: str, tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    write(TensorBoard(tmp_path), Record("validation", 1, 0.1, {name: 0.5}))
+    assert tensorboard_reads(tmp_path)[f"validation/{printable_line(name)}"] == [(1, 0.5)]

@@ -5,11 +5,14 @@ import json
 import math
 from pathlib import Path
 
+import pandas
 import pytest
 
-from mlograph.errors import UsageError
+from mlograph.errors import StorageError, UsageError
 from mlograph.loggers import LOGGERS, Csv, Jsonl
+from mlograph.loggers.jsonl import read
 from mlograph.loggers.protocol import Logger, Record
+from mlograph.terminal import printable
 
 TRAIN = Record("train", 10, 1.23456789, {"outer.loss": 0.5, "inner.loss": math.nan})
 BASELINE = Record("baseline", 0, 0.1, {"accuracy": 0.2}, text="no adaptation, “plain”")
@@ -78,7 +81,54 @@ def test_csv_has_a_line_for_every_value(tmp_path: Path):
         ("event", "", ""),
     ]
     assert rows[2]["text"] == BASELINE.text
-    assert rows[3]["text"] == EVENT.text
+    assert rows[3]["text"] == "stopped\nearly,\\r"
+
+
+HOSTILE = ("\x1b[31mred\x07", "nul\0", "a\u2028b\x85c", "\u202ertl", "tab\tcr\r", "\ud800half")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_in_a_csv_is_obeyed_by_a_terminal(name: str, tmp_path: Path):
+    path = tmp_path / "m.csv"
+    write(Csv(path), Record("train", 1, 0.0, {name: 1.0}, text=f"{name}\nsecond line"))
+    text = path.read_text(encoding="utf-8")
+    assert all(line.isprintable() for line in text.split("\n"))
+    table = pandas.read_csv(path)
+    assert list(table.value) == [1.0]
+    assert list(table.text) == [f"{printable(name)}\nsecond line"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3"])
+def test_no_name_in_a_csv_is_carried_out_by_a_spreadsheet(name: str, tmp_path: Path):
+    path = tmp_path / "m.csv"
+    write(Csv(path), Record("train", 1, 0.0, {name: -1.5}, text=name))
+    table = pandas.read_csv(path)
+    assert list(table.name) == list(table.text) == [f"'{name}"]
+    assert list(table.value) == [-1.5]
+
+
+def test_a_csv_with_hostile_names_has_its_columns_and_numbers_in_pandas(tmp_path: Path):
+    path = tmp_path / "m.csv"
+    write(
+        Csv(path), TRAIN, *(Record("train", i, 0.0, {n: float(i)}) for i, n in enumerate(HOSTILE))
+    )
+    table = pandas.read_csv(path)
+    assert list(table.columns) == ["kind", "step", "seconds", "name", "value", "text"]
+    assert table.value.dtype == float
+    assert list(table.value[2:]) == [float(i) for i in range(len(HOSTILE))]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_jsonl_wrote_is_read_again(name: str, tmp_path: Path):
+    told = [Record("train", 1, 0.0, {name: 1.0}), Record("event", 2, 0.5, text=name)]
+    write(Jsonl(tmp_path / "m"), *told)
+    assert read(tmp_path / "m") == tuple(told)
+
+
+def test_a_number_that_no_float_holds_is_told_with_the_file(tmp_path: Path):
+    (tmp_path / "m").write_text(f'{{"kind":"train","step":1,"seconds":1,"loss":{"9" * 400}}}\n')
+    with pytest.raises(StorageError, match="m: holds something else than records"):
+        read(tmp_path / "m")
 
 
 @pytest.mark.parametrize("sink", [Jsonl, Csv])
