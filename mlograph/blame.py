@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sysconfig
 import traceback
 from pathlib import Path
 
-import torch
 
-_ENGINE = (Path(__file__).parent, Path(torch.__file__).parent)
+def _folder(package: str) -> tuple[Path, ...]:
+    """Where a package lies, which is not imported for that."""
+    found = importlib.util.find_spec(package)
+    return () if found is None or found.origin is None else (Path(found.origin).parent,)
+
+
+_ENGINE = (Path(__file__).parent, *_folder("torch"))
 _INSTALLED = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
 
 

@@ -17,6 +17,7 @@ import mlograph
 from mlograph.api import Graph, load, load_run
 from mlograph.campaign import command as sweep_command
 from mlograph.errors import Fault, GraphError, Interruption, MlographError, NumericError, UsageError
+from mlograph.graph import depth
 from mlograph.language.overrides import SOURCE_NAME as OVERRIDES
 from mlograph.report import command as report_command
 from mlograph.terminal import printable, printable_line
@@ -388,7 +389,7 @@ def _size(graph: Graph) -> str:
     structure = graph.structure
     return (
         f"{_count(len(structure.problems), 'problem')}, "
-        f"{_count(len(graph.spec.edges), 'edge')}, {_count(structure.depth, 'level')}"
+        f"{_count(len(graph.spec.edges), 'edge')}, {_count(depth(structure), 'level')}"
     )
 
 

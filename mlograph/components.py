@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from mlograph.errors import Fault, GraphError, did_you_mean
+from mlograph.blame import blame
+from mlograph.errors import Fault, GraphError, MlographError, did_you_mean
 from mlograph.errors import Path as SpecPath
 from mlograph.language.spec import Component, Live
 
@@ -188,7 +189,7 @@ class Imports:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
             del sys.modules[name]
-            _refuse(path, f"{file.name} cannot be imported: {type(error).__name__}: {error}")
+            _refuse(path, f"{file.name} cannot be imported: {blame(error)}")
         return module
 
 
@@ -228,10 +229,36 @@ def build(
         return target(*positional, **arguments)
     except GraphError:
         raise
+    except MlographError as error:
+        raise GraphError([Fault(path, str(error))]) from error
     except Exception as error:
+        texts = _texts_for_numbers(target, component.args, path)
+        if texts:
+            raise GraphError(texts) from error
         name = component.target if isinstance(component.target, str) else _name(target)
-        message = f"{name} failed: {type(error).__name__}: {error}"
-        raise GraphError([Fault(path, message)]) from error
+        raise GraphError([Fault(path, f"{name} failed: {blame(error)}")]) from error
+
+
+def _texts_for_numbers(
+    target: Callable[..., object], arguments: Mapping[Any, object], path: SpecPath
+) -> list[Fault]:
+    """Arguments that are texts where `target` has numbers, as `"0.1"` in quotes is one."""
+    faults = []
+    for name, parameter in parameters_of(target).items():
+        value, usual = arguments.get(name), parameter.default
+        counts = isinstance(usual, int | float) and not isinstance(usual, bool)
+        if counts and isinstance(value, str):
+            hint = "without quotes it is one" if _is_number(value) else ""
+            faults.append(Fault((*path, name), f"expected a number, got the text '{value}'", hint))
+    return faults
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def build_arguments(
@@ -337,3 +364,8 @@ def _lies_in(name: str, package: str) -> bool:
 
 def _refuse(path: SpecPath, message: str, hint: str = "") -> NoReturn:
     raise GraphError([Fault(path, message, hint)])
+
+
+def kind_of(value: object) -> str:
+    """What messages call a built object: its class, or the function by its name."""
+    return value.__name__ if inspect.isfunction(value) else type(value).__name__

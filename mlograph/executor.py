@@ -325,6 +325,11 @@ class Executor:
     def _neglected(self, upper: str) -> str:
         """Lower problems whose method sends nothing back by design, in words."""
         specs = {name: self._program.problems[name].spec for name in sorted(self._visited(upper))}
+        if not specs and len(self._program.problems) > 1:
+            return (
+                "; u2l leads from the upper problem to the lower one: are its edges the wrong way "
+                "round?"
+            )
         silent = [
             f"'{spec.hypergradient.method}' sends nothing back through '{name}'"
             for name, spec in specs.items()

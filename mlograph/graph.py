@@ -34,6 +34,11 @@ class ProblemGraph:
         return self.spec.problems
 
     @cached_property
+    def written(self) -> WrittenEdges:
+        """The edges as the spec lists them."""
+        return WrittenEdges(self.spec)
+
+    @cached_property
     def hierarchy(self) -> nx.DiGraph[str]:
         """The l2u edges alone, from lower to upper: a DAG."""
         return _edges_of(self.spec, "l2u")
@@ -50,40 +55,59 @@ class ProblemGraph:
         return tuple(nx.lexicographical_topological_sort(self.hierarchy, key=place.__getitem__))
 
     @property
-    def leaves(self) -> tuple[str, ...]:
-        """Problems with no l2u edge into them."""
-        return tuple(name for name in self.order if not self.lowers(name))
-
-    @property
     def tops(self) -> tuple[str, ...]:
         """Problems with no l2u edge out of them."""
         return tuple(name for name in self.order if not self.uppers(name))
 
-    @cached_property
-    def counted(self) -> str:
-        """The problem whose updates `engine.steps` counts."""
-        return self.spec.engine.of or self.tops[0]
+    def lowers(self, name: str) -> tuple[str, ...]:
+        """Problems whose solutions stand in the loss of `name`."""
+        return tuple(self.hierarchy.predecessors(name))
+
+    def uppers(self, name: str) -> tuple[str, ...]:
+        """Problems in whose losses the solution of `name` stands."""
+        return tuple(self.hierarchy.successors(name))
 
     @cached_property
-    def _below(self) -> Mapping[str, frozenset[str]]:
+    def reads(self) -> Mapping[str, frozenset[str]]:
+        """Of each problem, all with an edge into it: what its loss may read besides its own."""
+        edges = nx.compose(self.hierarchy, self.constraints)
+        return {name: frozenset(edges.predecessors(name)) for name in self.problems}
+
+    @cached_property
+    def below(self) -> Mapping[str, frozenset[str]]:
+        """Of each problem, all from which a chain of l2u edges leads to it."""
         below: dict[str, frozenset[str]] = {}
         for name in self.order:
             below[name] = frozenset().union(*({x} | below[x] for x in self.lowers(name)))
         return below
 
     @cached_property
-    def _above(self) -> Mapping[str, frozenset[str]]:
+    def above(self) -> Mapping[str, frozenset[str]]:
+        """Of each problem, all to which a chain of l2u edges leads from it."""
         above: dict[str, frozenset[str]] = {}
         for name in reversed(self.order):
             above[name] = frozenset().union(*({x} | above[x] for x in self.uppers(name)))
         return above
 
     @cached_property
-    def _reads(self) -> Mapping[str, frozenset[str]]:
-        return {
-            name: frozenset(self.lowers(name)) | frozenset(self.constrained_by(name))
-            for name in self.problems
-        }
+    def nested_lowers(self) -> Mapping[str, tuple[str, ...]]:
+        """Of each problem, those that it constrains by a u2l edge and that answer to it.
+
+        Its optimality condition is on its total gradient, which their answers are a part of.
+        """
+        edges = nx.compose(self.hierarchy, self.constraints)
+        return {name: tuple(_answering(self, name, edges)) for name in self.problems}
+
+
+@dataclass(frozen=True)
+class WrittenEdges:
+    """The edges as a spec lists them, to be pointed at.
+
+    Attributes:
+        spec: the graph as it was written.
+    """
+
+    spec: GraphSpec
 
     @cached_property
     def places(self) -> Mapping[tuple[str, str, str], int]:
@@ -94,76 +118,35 @@ class ProblemGraph:
     @cached_property
     def leaving(self) -> Mapping[str, tuple[EdgeSpec, ...]]:
         """The edges out of each problem, in the order of the file."""
-        found: dict[str, list[EdgeSpec]] = {name: [] for name in self.problems}
+        found: dict[str, list[EdgeSpec]] = {name: [] for name in self.spec.problems}
         for edge in self.spec.edges:
             found.setdefault(edge.source, []).append(edge)
         return {name: tuple(edges) for name, edges in found.items()}
 
-    @cached_property
-    def depth(self) -> int:
-        """Levels: problems on the longest way down, along u2l edges and against l2u edges.
 
-        Problems that constrain one another in a ring count as the l2u edges among them say.
-        """
-        rings = nx.condensation(nx.compose(self.hierarchy.reverse(), self.constraints))
-        longest: dict[int, int] = {}
-        for ring in nx.topological_sort(rings):
-            inside = self.hierarchy.subgraph(rings.nodes[ring]["members"])
-            above = max((longest[other] for other in rings.predecessors(ring)), default=0)
-            longest[ring] = above + 1 + nx.dag_longest_path_length(inside)
-        return max(longest.values())
+def edge_path(graph: ProblemGraph, kind: str, source: str, target: str) -> tuple[str | int, ...]:
+    """Where an edge stands in the spec."""
+    index = graph.written.places[kind, source, target]
+    return ("edges", index, kind)
 
-    def lowers(self, name: str) -> tuple[str, ...]:
-        """Problems whose solutions stand in the loss of `name`."""
-        return tuple(self.hierarchy.predecessors(name))
 
-    def uppers(self, name: str) -> tuple[str, ...]:
-        """Problems in whose losses the solution of `name` stands."""
-        return tuple(self.hierarchy.successors(name))
+def counted(graph: ProblemGraph) -> str:
+    """The problem whose updates `engine.steps` counts."""
+    return graph.spec.engine.of or graph.tops[0]
 
-    def constrained_by(self, name: str) -> tuple[str, ...]:
-        """Upper problems whose parameters stand in the loss of `name`."""
-        return tuple(self.constraints.predecessors(name))
 
-    def reads(self, name: str) -> frozenset[str]:
-        """All problems with an edge into `name`: what its loss may read besides its own."""
-        return self._reads[name]
+def depth(graph: ProblemGraph) -> int:
+    """Levels: problems on the longest way down, along u2l edges and against l2u edges.
 
-    def below(self, name: str) -> frozenset[str]:
-        """All problems from which a chain of l2u edges leads to `name`."""
-        return self._below[name]
-
-    def above(self, name: str) -> frozenset[str]:
-        """All problems to which a chain of l2u edges leads from `name`."""
-        return self._above[name]
-
-    def reads_env(self, name: str) -> bool:
-        """Whether some of the data of `name` comes from the Env."""
-        return any(True for _ in env_batches(self.problems[name].data))
-
-    def nested_lowers(self, name: str) -> tuple[str, ...]:
-        """Problems that `name` itself constrains by a u2l edge, and that answer to it.
-
-        Its optimality condition is on its total gradient, which their answers are a part of.
-        """
-        return self._nested_lowers[name]
-
-    @cached_property
-    def _nested_lowers(self) -> Mapping[str, tuple[str, ...]]:
-        whole = nx.compose(self.hierarchy, self.constraints)
-        return {name: tuple(self._answering(name, whole)) for name in self.problems}
-
-    def _answering(self, name: str, whole: nx.DiGraph[str]) -> Iterator[str]:
-        """What `name` moves and what then moves its loss; what lies above it stands still."""
-        for moved in self.constraints.successors(name):
-            if moved in self.below(name):
-                yield moved
-            elif self.lowers(name):
-                moving = whole.subgraph(set(whole) - self.above(name) - {name})
-                if moved in moving and any(
-                    nx.has_path(moving, moved, lower) for lower in self.lowers(name)
-                ):
-                    yield moved
+    Problems that constrain one another in a ring count as the l2u edges among them say.
+    """
+    rings = nx.condensation(nx.compose(graph.hierarchy.reverse(), graph.constraints))
+    longest: dict[int, int] = {}
+    for ring in nx.topological_sort(rings):
+        inside = graph.hierarchy.subgraph(rings.nodes[ring]["members"])
+        above = max((longest[other] for other in rings.predecessors(ring)), default=0)
+        longest[ring] = above + 1 + nx.dag_longest_path_length(inside)
+    return max(longest.values())
 
 
 def warnings(graph: ProblemGraph) -> tuple[Fault, ...]:
@@ -177,11 +160,16 @@ def warnings(graph: ProblemGraph) -> tuple[Fault, ...]:
             if name not in main:
                 message = f"'{name}' shares no edge with {quoted(sorted(main))}"
                 found.append(Fault(("problems", name), message))
-    if graph.spec.env is not None and not any(map(graph.reads_env, graph.problems)):
+    if graph.spec.env is not None and not any(map(reads_env, graph.problems.values())):
         found.append(
             Fault(("env",), "no problem reads from the Env", "write 'data: env.NAME' in a problem")
         )
     return tuple(found)
+
+
+def reads_env(spec: ProblemSpec) -> bool:
+    """Whether some of the data of a problem comes from the Env."""
+    return any(True for _ in env_batches(spec.data))
 
 
 def env_batches(data: DataSpec | None) -> Iterator[str]:
@@ -204,7 +192,14 @@ def _edges_of(spec: GraphSpec, kind: str) -> nx.DiGraph[str]:
     return net
 
 
-def edge_path(graph: ProblemGraph, kind: str, source: str, target: str) -> tuple[str | int, ...]:
-    """Where an edge stands in the spec."""
-    index = graph.places[kind, source, target]
-    return ("edges", index, kind)
+def _answering(graph: ProblemGraph, name: str, edges: nx.DiGraph[str]) -> Iterator[str]:
+    """What `name` moves and what then moves its loss; what lies above it stands still."""
+    for moved in graph.constraints.successors(name):
+        if moved in graph.below[name]:
+            yield moved
+        elif graph.lowers(name):
+            moving = edges.subgraph(set(edges) - graph.above[name] - {name})
+            if moved in moving and any(
+                nx.has_path(moving, moved, lower) for lower in graph.lowers(name)
+            ):
+                yield moved

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 # A row of more numbers than this is drawn by how they are spread.
 MOST_BARS = 240
@@ -49,7 +49,7 @@ class Spread(_Picture):
     """
 
     kind: Literal["spread"] = "spread"
-    edges: tuple[float, ...] = Field(min_length=2)
+    edges: tuple[FiniteFloat, ...] = Field(min_length=2)
     counts: dict[str, tuple[int, ...]]
     unit: str = "value"
 

@@ -10,12 +10,13 @@ from typing import Any
 from torch import nn
 
 from mlograph import notebook
+from mlograph.loggers.lines import duration
 from mlograph.loggers.protocol import Record
 from mlograph.pictures import Picture
 from mlograph.profiling import Profile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """The outcome of a run.
 
@@ -40,6 +41,12 @@ class RunResult:
     directory: Path | None = None
     profile: Profile | None = None
     pictures: tuple[Picture, ...] = ()
+
+    def __repr__(self) -> str:
+        """In one line: what a console shows; the records may be many thousands."""
+        ended = f"{self.ended}, {self.steps:,} updates in {duration(self.seconds)}"
+        place = f", in {str(self.directory)!r}" if self.directory is not None else ""
+        return f"<RunResult of {self.name!r}: {ended}{place}>"
 
     def last(self, kind: str = "train") -> Mapping[str, float]:
         """The values of the last record of a kind; empty if there is none."""

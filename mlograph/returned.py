@@ -50,8 +50,20 @@ def read(value: object, place: str, params: Mapping[str, Tensor]) -> Returned:
 
 def _scalar(value: object, place: str) -> Tensor:
     if not isinstance(value, Tensor) or value.numel() != 1:
-        raise UsageError(f"{place}: expected a scalar tensor, got {_described(value)}")
+        message = f"{place}: expected a scalar tensor, got {_described(value)}"
+        raise UsageError(f"{message}{_way_out(value)}")
     return value.reshape(()) if value.dim() else value
+
+
+def _way_out(value: object) -> str:
+    """What its user meant, in parentheses; empty where that cannot be told."""
+    if isinstance(value, Tensor):
+        return " (its mean or its sum is one)"
+    if value is None:
+        return " (does the function end with a return?)"
+    if isinstance(value, float):
+        return " (without .item() it is one)"
+    return ""
 
 
 def _metric(name: str, value: object, place: str) -> Tensor:
@@ -88,4 +100,4 @@ def _field(value: object, place: str, params: Mapping[str, Tensor]) -> dict[str,
 def _described(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}"
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -59,7 +59,7 @@ class Numbered:
     @cached_property
     def reads(self) -> list[int]:
         """Of each problem, all that its loss may read besides its own."""
-        return [self._set(self.graph.reads(name)) for name in self.names]
+        return [self._set(self.graph.reads[name]) for name in self.names]
 
     @cached_property
     def readers(self) -> list[int]:

@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from mlograph.bind import bind
 from mlograph.checkpoints import Signals, TooLongError, differences, facts, understood, within
-from mlograph.components import Imports, build
-from mlograph.errors import (
-    Fault,
-    GraphError,
-    Interruption,
-    MlographError,
-    StorageError,
-    UsageError,
-)
-from mlograph.errors import Path as SpecPath
+from mlograph.components import Imports
+from mlograph.errors import Interruption, MlographError, StorageError
 from mlograph.graph import ProblemGraph
 from mlograph.keeping import Keeper
-from mlograph.language.spec import Component, EngineSpec
-from mlograph.loggers import named
-from mlograph.loggers.confined import confined
-from mlograph.loggers.protocol import Logger, PlacedLogger
+from mlograph.loggers.protocol import Logger
 from mlograph.painters import Painter
+from mlograph.parts import built
 from mlograph.pictures import Picture
 from mlograph.plan import OneByOne, Plan
 from mlograph.portraits import portraits
 from mlograph.prefetch import Prefetching
 from mlograph.profiling import Watch
-from mlograph.program import Program
 from mlograph.randomness import seed_everything
 from mlograph.result import RunResult
 from mlograph.snapshot import placed_on
 from mlograph.training import Training
-from mlograph.trial import Trial
-from mlograph.validation import Validator
 from mlograph.wording import approximations
 
 # Seconds for which an interrupted run may draw what it has learned.
@@ -92,46 +78,64 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
         if engine.threads is not None:
             torch.set_num_threads(engine.threads)
         seed_everything(engine.seed)
-        program, validator, own, painters = _built(
-            graph, plan, imports, checkpoint.parent if checkpoint else None
-        )
-        for logger in own:
+        parts = built(graph, plan, imports, checkpoint.parent if checkpoint else None)
+        for logger in parts.loggers:
             stack.callback(logger.close)
-        notes = (
-            *(f"approximate: {text}" for text in approximations(graph, plan)),
-            *_ignored(engine, plan),
-        )
-        observer = watch.observer(program.device) if watch is not None else None
+        observer = watch.observer(parts.program.device) if watch is not None else None
         keeper = Keeper(checkpoint, engine.checkpoint, signals, observer) if checkpoint else None
-        prefetching = Prefetching.of(engine.execution.prefetch, program)
+        prefetching = Prefetching.of(engine.execution.prefetch, parts.program)
         stack.callback(prefetching.close)
         training = Training(
-            program, engine, validator, (*loggers, *own), notes, keeper, observer, prefetching
+            parts.program,
+            engine,
+            parts.validator,
+            (*loggers, *parts.loggers),
+            tuple(_notes(graph, plan)),
+            keeper,
+            observer,
+            prefetching,
+            hide,
         )
-        training.hide = hide
         stack.callback(training.executor.close)
         if keeper is not None:
             keeper.store.clean()
             if again is not None:
                 _go_on(training, keeper, again)
-        try:
-            ended = training.train()
-        except Interruption:
-            if learned is not None:
-                # What stopped the run is what its reader must see.
-                with suppress(MlographError):
-                    learned(_pictures(graph, training, painters, _PATIENCE))
-            raise
-        drawn = _pictures(graph, training, painters)
+        draw = partial(_pictures, graph, training, parts.painters)
+        with _drawing_if_interrupted(draw, learned):
+            training.train()
+        pictures = draw()
+    return _result(graph.spec.name, training, watch, pictures)
+
+
+@contextmanager
+def _drawing_if_interrupted(
+    draw: Callable[[float], Sequence[Picture]], learned: Callable[[Sequence[Picture]], None] | None
+) -> Iterator[None]:
+    try:
+        yield
+    except Interruption:
+        if learned is not None:
+            # What stopped the run is what its reader must see.
+            with suppress(MlographError):
+                learned(draw(_PATIENCE))
+        raise
+
+
+def _result(
+    name: str, training: Training, watch: Watch | None, pictures: tuple[Picture, ...]
+) -> RunResult:
+    progress, problems = training.progress, training.program.problems
+    assert progress.ended is not None, "it has been trained"
     return RunResult(
-        name=graph.spec.name,
-        steps=training.steps,
-        seconds=training.elapsed,
-        ended=ended,
-        records=tuple(training.records),
-        modules={name: problem.model.module for name, problem in program.problems.items()},
+        name=name,
+        steps=progress.steps,
+        seconds=progress.elapsed,
+        ended=progress.ended,
+        records=tuple(training.journal.records),
+        modules={name: problem.model.module for name, problem in problems.items()},
         profile=watch.profile if watch is not None else None,
-        pictures=drawn,
+        pictures=pictures,
     )
 
 
@@ -146,7 +150,7 @@ def _pictures(
     modules = {name: problem.model.module for name, problem in program.problems.items()}
     sources = {edge.source for edge in graph.spec.edges if edge.kind == "u2l"}
     found: list[Picture] = []
-    trial = Trial(program, training.executor, program.plan.counted, final=True)
+    trial = training.trial(final=True)
     uppers = [name for name in program.problems if name in sources]
     ways: list[Callable[[], Sequence[Picture]]] = [partial(portraits, modules, uppers)]
     ways += [partial(one.paint, trial) for one in painters]
@@ -157,9 +161,11 @@ def _pictures(
                     found += draw()
                 except Exception as error:
                     reason = f"{type(error).__name__}: {error}"
-                    training.tell(f"what was learned cannot be drawn: {reason}")
+                    training.journal.tell(f"what was learned cannot be drawn: {reason}")
     except TooLongError:
-        training.tell(f"not all that was learned is drawn: it takes more than {seconds:g} s")
+        training.journal.tell(
+            f"not all that was learned is drawn: it takes more than {seconds:g} s"
+        )
     return tuple(found)
 
 
@@ -169,7 +175,7 @@ def _go_on(training: Training, keeper: Keeper, tell: Callable[[str], None]) -> N
     Raises:
         StorageError: there are checkpoints, and none that is whole and of this graph.
     """
-    found = keeper.store.load(placed_on(training.device))
+    found = keeper.store.load(placed_on(training.program.device))
     if found is None:
         tell("there is no checkpoint yet: the run begins anew")
         return
@@ -188,96 +194,20 @@ def _compare(training: Training, then: dict[str, str], tell: Callable[[str], Non
     if training.engine.threads is None and int(then["threads"]) != torch.get_num_threads():
         torch.set_num_threads(int(then["threads"]))
         tell(f"going on with {then['threads']} threads, as before")
-    different = list(differences(then, facts(training.device)))
+    different = list(differences(then, facts(training.program.device)))
     for difference in different:
         tell(difference)
     if different:
         tell("results may differ from those of a run that was not interrupted")
 
 
-def _built(
-    graph: ProblemGraph, plan: Plan, imports: Imports, folder: Path | None = None
-) -> tuple[Program, Validator | None, tuple[Logger, ...], tuple[Painter, ...]]:
-    """Everything that a graph names; all that is wrong with it is raised at once."""
-    engine = graph.spec.engine
-    faults: list[Fault] = []
-    program = validator = None
-    loggers: list[Logger] = []
-    try:
-        program = bind(graph, plan, imports)
-    except GraphError as error:
-        faults.extend(error.faults)
-    try:
-        validator = _validator(engine, imports)
-    except GraphError as error:
-        faults.extend(error.faults)
-    painters: list[Painter] = []
-    for index, component in enumerate(engine.pictures):
-        try:
-            painters.append(_painter(component, imports, ("engine", "pictures", index)))
-        except GraphError as error:
-            faults.extend(error.faults)
-    # Last, since these may open files.
-    for index, component in enumerate(engine.loggers if not faults else ()):
-        path: SpecPath = ("engine", "loggers")
-        path = (*path, index) if len(engine.loggers) > 1 else path
-        try:
-            loggers.append(_logger(component, imports, path, folder or Path.cwd()))
-        except GraphError as error:
-            faults.extend(error.faults)
-    if program is None or faults:
-        for logger in loggers:
-            logger.close()
-        raise GraphError(faults)
-    return program, validator, tuple(loggers), tuple(painters)
-
-
-def _painter(component: Component, imports: Imports, path: SpecPath) -> Painter:
-    made = build(component, imports, path)
-    if not isinstance(made, Painter):
-        kind = type(made).__name__
-        message = f"expected something like mlograph.painters.SampleWeights, got a {kind}"
-        raise GraphError([Fault(path, message)])
-    return made
-
-
-def _logger(component: Component, imports: Imports, path: SpecPath, folder: Path) -> Logger:
-    """A sink; what a graph file names is written in `folder`, where Python may write anywhere."""
-    target = component.target
-    if isinstance(target, str) and "." not in target:
-        try:
-            component = Component.of(named(target), **component.args)
-        except UsageError as error:
-            raise GraphError([Fault(path, str(error))]) from error
-    made = build(component, imports, path)
-    if not isinstance(made, Logger):
-        raise GraphError([Fault(path, f"expected a logger, got a {type(made).__name__}")])
-    if imports.folder is None or not isinstance(made, PlacedLogger):
-        return made
-    return made.placed(confined(made.path, folder, (*path, "path")))
-
-
-def _ignored(engine: EngineSpec, plan: Plan) -> Iterator[str]:
-    """What was asked for and cannot be had."""
-    if engine.execution.tasks in {"vectorized", "processes"}:
+def _notes(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
+    """What the user should know beforehand: what is approximate, and what cannot be had."""
+    for text in approximations(graph, plan):
+        yield f"approximate: {text}"
+    if graph.spec.engine.execution.tasks in {"vectorized", "processes"}:
         refused = [one for one in plan.tasks if isinstance(one, OneByOne)]
         for one in refused:
             yield f"tasks: loops below '{one.upper}' run one by one: {one.reason}"
         if not plan.tasks:
             yield "tasks: there are no inner loops that start anew, so none are run at once"
-
-
-def _validator(engine: EngineSpec, imports: Imports) -> Validator | None:
-    spec = engine.validate_
-    if engine.early_stopping is not None and (spec is None or spec.every is None):
-        missing = "'validate' under engine" if spec is None else "'every' under validate"
-        path = ("engine", "early_stopping")
-        raise GraphError([Fault(path, f"early stopping needs {missing}")])
-    if spec is None:
-        return None
-    validator = build(spec.validator, imports, ("engine", "validate"))
-    if not isinstance(validator, Validator):
-        kind = type(validator).__name__
-        message = f"expected a validator such as mlograph.validation.Evaluate, got a {kind}"
-        raise GraphError([Fault(("engine", "validate"), message)])
-    return validator

@@ -95,6 +95,8 @@ def opened(path: Path) -> RunDirectory:
     Raises:
         UsageError: it is none.
     """
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such folder")
     if not (path / "checkpoints").is_dir():
         hint = _run_below(path)
         raise UsageError(f"{path}: is no run directory: there are no checkpoints in it{hint}")

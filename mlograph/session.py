@@ -148,8 +148,7 @@ def _reporting(
         if memory.total is not None:
             # What stopped the run is what its reader must see, not a disk too full for a report.
             with contextlib.suppress(MlographError):
-                ended, seconds = _words(error), time.monotonic() - began
-                ended = f"stopped by {declaration.hidden(ended)}"
+                ended, seconds = declaration.hidden(_words(error)), time.monotonic() - began
                 _write_report(directory, draft, memory, ended, seconds, finished=False)
         raise
 
@@ -238,6 +237,6 @@ def _write_report(
 
 def _words(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
-        return str(error).partition(";")[0].removeprefix("stopped by ") or "its user"
-    text = str(error)
-    return text if isinstance(error, MlographError) else f"{type(error).__name__}: {text}"
+        return str(error).partition(";")[0] or "stopped by its user"
+    known = isinstance(error, MlographError)
+    return f"stopped: {error}" if known else f"stopped: {type(error).__name__}: {error}"

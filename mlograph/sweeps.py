@@ -192,7 +192,7 @@ class _Sweeps:
 
 def _partial(graph: ProblemGraph, visits: Iterable[Visit]) -> Iterator[str]:
     for visit in visits:
-        nested = graph.nested_lowers(visit.problem)
+        nested = graph.nested_lowers[visit.problem]
         if nested and not visit.total:
             yield (
                 f"partial curvature of '{visit.problem}': how {', '.join(nested)} "

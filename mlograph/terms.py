@@ -68,8 +68,8 @@ def option_faults(
     """What gives an option of the optimiser reads problems that an u2l edge leads from."""
     if "batch" in term.wants:
         yield Fault(path, "a hyperparameter is no function of a batch")
-    for other in sorted(term.reads - {*graph.constrained_by(name)}):
-        above = name in graph.below(other)
+    for other in sorted(term.reads - {*graph.constraints.predecessors(name)}):
+        above = name in graph.below[other]
         yield Fault(
             path,
             f"'{option}' of '{name}' reads '{other}' "
@@ -89,11 +89,11 @@ def read_faults(
 
     What only gives an option of the optimiser counts as well, for a method that looks at options.
     """
-    allowed = graph.reads(name) | {name}
+    allowed = graph.reads[name] | {name}
     read = frozenset[str]().union(*(term.reads for term in terms))
     for other in sorted(read - allowed):
-        below = other in graph.below(name)
-        kind = "u2l" if name in graph.below(other) and not below else "l2u"
+        below = other in graph.below[name]
+        kind = "u2l" if name in graph.below[other] and not below else "l2u"
         yield Fault(
             path,
             f"the loss of '{name}' reads '{other}' without an edge",

@@ -47,7 +47,7 @@ def role(graph: ProblemGraph, name: str) -> str:
     """Where a problem stands: top, middle or leaf (alone, it is both)."""
     # Two that constrain each other stand beside one another.
     constrained = {*graph.constraints.successors(name)}
-    constraining = {*graph.constrained_by(name)}
+    constraining = {*graph.constraints.predecessors(name)}
     above = {*graph.uppers(name), *(constraining - constrained)}
     below = {*graph.lowers(name), *(constrained - constraining)}
     if not above:
@@ -138,7 +138,7 @@ def is_approximate(graph: ProblemGraph, plan: Plan, name: str) -> bool:
     by_method = bool(graph.problems[name].hypergradient.neglects)
     by_option = any(_by_option(graph, plan, name))
     return (by_method or by_option or any(_by_loop(graph, plan, name))) or (
-        bool(graph.nested_lowers(name))
+        bool(graph.nested_lowers[name])
         and any(
             sweep.approximations and name in {visit.problem for visit in sweep.visits}
             for sweep in plan.sweeps.values()

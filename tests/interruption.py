@@ -13,8 +13,8 @@ from mlograph.checkpoints import Signals, Store, read, unequal
 from mlograph.components import Imports
 from mlograph.keeping import Keeper
 from mlograph.language.spec import CheckpointSpec
+from mlograph.parts import built
 from mlograph.randomness import seed_everything
-from mlograph.run import _built
 from mlograph.snapshot import fingerprint, placed_on
 from mlograph.training import Training
 
@@ -28,19 +28,19 @@ def training(make: Make, folder: Path | None = None) -> Training:
     """A run of a graph that is made anew; saved in `folder` after every instruction."""
     graph = make()
     seed_everything(graph.spec.engine.seed)
-    program, validator, loggers, _ = _built(graph.structure, graph.plan(), Imports())
+    parts = built(graph.structure, graph.plan(), Imports())
     keeper = None
     if folder is not None:
         folder.mkdir(exist_ok=True)
         keeper = Keeper(folder, ALWAYS, Signals(ends_process=False))
-    return Training(program, graph.spec.engine, validator, loggers, (), keeper)
+    return Training(parts.program, graph.spec.engine, parts.validator, parts.loggers, (), keeper)
 
 
 def end(run: Training) -> dict[str, Any]:
     """Everything that a run is when it has come to its end, but the time it took."""
     run.train()
     state = run._take().state
-    told = [(r.kind, r.step, dict(r.values), r.text) for r in run.records]
+    told = [(r.kind, r.step, dict(r.values), r.text) for r in run.journal.records]
     return {**fingerprint(state), "told": repr(told)}
 
 

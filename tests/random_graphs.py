@@ -102,7 +102,7 @@ def multilevel(seed: int) -> tuple[list[str], list[str]]:
 
 def rivals(graph: ProblemGraph, one: str, other: str) -> bool:
     """Whether both lead a problem below both, side by side."""
-    below, beside = graph.below(one), graph.below(other)
+    below, beside = graph.below[one], graph.below[other]
     leading = bool(graph.lowers(one) and graph.lowers(other))
     return (
         leading

@@ -485,7 +485,7 @@ def damaged(a: View, batch: Batch) -> Tensor:
             ".loss: expected a scalar tensor, got a tensor of s",
         ),
         (lambda a: 3.0, ".loss: expected a scalar tensor, got a float"),
-        (lambda a: None, ".loss: expected a scalar tensor, got a NoneType"),
+        (lambda a: None, ".loss: expected a scalar tensor, got None"),
         (no_loss, ".loss: the loss returned no 'loss'"),
         (text_metric, ".loss: expected a number for the metric 'note', got a str"),
         (long_metric, ".loss: expected a number for the metric 'each', got a tensor of shape (3,)"),

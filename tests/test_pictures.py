@@ -1,6 +1,7 @@
 """What was learned, as plain data and as drawings."""
 
 import math
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -50,7 +51,31 @@ def test_several_groups_have_a_legend():
     assert 'class="legend"' not in draw(Spread.of("w", {"a": [1.0, 2.0]}))
 
 
-@pytest.mark.parametrize("text", ["", "{}", '[{"kind": "movie"}]', '[{"kind": "bars"}]', "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", '[{"kind": "movie"}]', '[{"kind": "bars"}]', "[1]"),
+        '[{"kind": "spread", "title": "", "edges": [0, "inf"], "counts": {"a": [1]}}]',
+        '[{"kind": "spread", "title": "", "edges": ["nan", 1], "counts": {}}]',
+    ],
+)
 def test_other_files_are_no_pictures(text: str):
     with pytest.raises(ValueError, match="something else than pictures"):
         parsed(text)
+
+
+def test_a_few_numbers_without_names_are_counted_and_told():
+    shown = re.findall("<text[^>]*>([^<]*)</text>", draw(Bars(title="w", values=(-1.5, 1.25, 3.0))))
+    assert {"0", "1", "2", "-1.5", "1.25", "3", "index"} <= set(shown)
+    assert "0.5" not in shown
+
+
+@pytest.mark.parametrize("values", [(-2.1, 1.7, 2.0), (-1e-3, 5.0), (-1.0,), (-1e307, 1e307)])
+def test_no_number_of_a_bar_stands_on_its_name(values: tuple[float, ...]):
+    drawn = draw(Bars(title="w", values=values, labels=tuple("abc")[: len(values)]))
+    places = re.findall(r'<text x="([^"]*)" y="([^"]*)" text-anchor="middle">', drawn)
+    heights: dict[str, list[float]] = {}
+    for x, y in places:
+        heights.setdefault(x, []).append(float(y))
+    assert len(heights) == len(values)
+    assert all(abs(one - other) >= 11 for one, other in heights.values())

@@ -49,6 +49,9 @@ def split(flat: Tensor) -> Vector:
     return {"head": flat[:1], "tail": flat[1:]}
 
 
+NO_SCALAR = "expected a scalar tensor"
+
+
 class TestResidual:
     def test_its_value_is_the_gradient(self):
         problem = made(tangled)
@@ -199,11 +202,15 @@ class TestEvaluate:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            (lambda x: x, "expected a scalar tensor, got a tensor of shape (4,)"),
-            (lambda x: 1.0, "expected a scalar tensor, got a float"),
-            (lambda x: None, "expected a scalar tensor, got a NoneType"),
+            (lambda x: x, f"{NO_SCALAR}, got a tensor of shape (4,) (its mean or its sum is one)"),
+            (lambda x: 1.0, f"{NO_SCALAR}, got a float (without .item() it is one)"),
+            (lambda x: None, f"{NO_SCALAR}, got None (does the function end with a return?)"),
+            (lambda x: [x.sum()], f"{NO_SCALAR}, got a list"),
             (lambda x: {"metric": x.sum()}, "the loss returned no 'loss'"),
-            (lambda x: {"loss": x}, "expected a scalar tensor, got a tensor of shape (4,)"),
+            (
+                lambda x: {"loss": x},
+                f"{NO_SCALAR}, got a tensor of shape (4,) (its mean or its sum is one)",
+            ),
         ],
     )
     def test_a_loss_is_a_scalar(self, value: Callable[[Tensor], Any], message: str):

@@ -290,6 +290,32 @@ def test_the_best_is_kept_beside_the_last(mode: str, best: int, tmp_path: Path):
     assert read(folder / "best.ckpt")["rest"]["steps"] == best
 
 
+class Pairs:
+    """The first stands still while the second gets better."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def baselines(self, trial: Any) -> dict[str, dict[str, float]]:
+        return {}
+
+    def validate(self, trial: Any) -> dict[str, float]:
+        self.asked += 1
+        return {"still": 1.0, "score": float(min(self.asked, 3))}
+
+
+def test_the_best_is_kept_where_another_metric_ends_the_run(tmp_path: Path):
+    engine = {
+        "validate": {"validator": Pairs(), "every": 1},
+        "checkpoint": {"best": "validation.score", "mode": "max"},
+        "early_stopping": {"metric": "still", "patience": 2},
+    }
+    result = declared(steps=9, every=1, **engine).run(tmp_path, quiet=True)
+    assert result.directory is not None
+    assert result.steps == 3
+    assert read(result.directory / "checkpoints" / "best.ckpt")["rest"]["steps"] == 3
+
+
 def test_a_misspelt_best_gets_the_nearest_name(tmp_path: Path):
     engine = {
         "validate": {"validator": Scores(1.0, 2.0), "every": 1},

@@ -67,6 +67,11 @@ def test_what_is_no_run_is_said(tmp_path: Path, command: Command):
     assert err == f"error: {tmp_path}: is no run directory: there are no checkpoints in it\n"
 
 
+def test_a_folder_that_is_not_there_is_told_as_such(tmp_path: Path, command: Command):
+    code, _, err = command("resume", tmp_path / "nope")
+    assert (code, err) == (2, f"error: {tmp_path / 'nope'}: there is no such folder\n")
+
+
 def test_a_folder_of_runs_names_the_newest_of_them(finished: Path, command: Command):
     (finished.parent / "2000-01-31T12-00-00" / "checkpoints").mkdir(parents=True)
     code, _, err = command("resume", finished.parent)

@@ -46,11 +46,11 @@ def test_numbers_say_what_the_graph_says():
     net = Numbered(graph)
     for name, number in net.numbers.items():
         assert named(net, net.lowers[number]) == set(graph.lowers(name))
-        assert named(net, net.reads[number]) == graph.reads(name)
-        assert named(net, net.below[number]) == graph.below(name)
-        assert named(net, net.above[number]) == graph.above(name)
-        assert all(net.numbers[lower] > number for lower in graph.below(name))
-        read = frozenset[str]().union(*map(graph.reads, graph.below(name)))
+        assert named(net, net.reads[number]) == graph.reads[name]
+        assert named(net, net.below[number]) == graph.below[name]
+        assert named(net, net.above[number]) == graph.above[name]
+        assert all(net.numbers[lower] > number for lower in graph.below[name])
+        read = frozenset[str]().union(*(graph.reads[lower] for lower in graph.below[name]))
         assert named(net, net.read_below[number]) == read
 
 
@@ -141,11 +141,11 @@ def by_definition(graph: ProblemGraph, upper: str, order: list[str]) -> dict[str
     """Who sends to whom among the problems `order`, found by whole graphs of edges."""
     inside = nx.DiGraph()
     inside.add_nodes_from(order)
-    inside.add_edges_from((x, y) for x in order for y in graph.reads(x) if y in order)
+    inside.add_edges_from((x, y) for x in order for y in graph.reads[x] if y in order)
     parts = enumerate(nx.strongly_connected_components(inside))
     circle = {name: number for number, part in parts for name in part}
     place = {name: index for index, name in enumerate(order)}
-    ahead = nx.DiGraph((x, upper) for x in order if upper in graph.reads(x))
+    ahead = nx.DiGraph((x, upper) for x in order if upper in graph.reads[x])
     ahead.add_nodes_from([upper, *order])
     ahead.add_edges_from(
         (x, y) for x, y in inside.edges if place[x] < place[y] or circle[x] != circle[y]

@@ -1,4 +1,4 @@
-"""Whole runs: against plain loops, twice over, told to loggers, stopped and saved."""
+"""Whole runs: against plain loops, twice over, ended whatever happens, and saved."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ import torch
 from builders import (
     Batch,
     Batches,
-    complaints,
     failure,
-    graph,
     line,
     pair,
     points,
     problem,
     weights,
 )
+from single_run import Diary, alone, trained
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss
@@ -34,23 +33,11 @@ import mlograph
 from mlograph.checkpoints import Store
 from mlograph.errors import UsageError
 from mlograph.loggers.memory import Memory
-from mlograph.loggers.protocol import Record
 from mlograph.result import RunResult
 from mlograph.snapshot import problems_of
 from mlograph.views import View
 
-MSE = {"_target_": "mse", "model": "a"}
 ADAM = {"_target_": "adam", "lr": 0.05}
-
-
-def alone(loss: object = MSE, *, steps: int = 4, engine: Any = None, **changes: Any) -> Any:
-    """A graph of one problem `a` on some points."""
-    spec = {"module": line(), "data": Batches(points()), **changes}
-    return graph({"a": problem(spec.pop("module"), loss, **spec)}, steps=steps, engine=engine or {})
-
-
-def trained(declared: mlograph.Graph, *loggers: Any) -> RunResult:
-    return declared.run(quiet=True, loggers=loggers)
 
 
 def close(left: list[Tensor], right: Any) -> bool:
@@ -221,159 +208,7 @@ def test_runs_of_one_seed_are_bit_identical_and_of_another_are_not():
     assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-# --- Validation and stopping
-
-
-class Scripted:
-    """A validator that says what it was told to say."""
-
-    def __init__(self, *values: float) -> None:
-        self.values = list(values)
-        self.asked: list[bool] = []
-
-    def baselines(self, trial: Any) -> dict[str, dict[str, float]]:
-        return {"chance": {"score": 0.5}}
-
-    def validate(self, trial: Any) -> dict[str, float]:
-        self.asked.append(trial.final)
-        return {"score": self.values[min(len(self.asked), len(self.values)) - 1]}
-
-
-def validated(validator: object, steps: int = 9, **engine: Any) -> RunResult:
-    every = {"validator": validator, "every": engine.pop("every", 1)}
-    return trained(alone(steps=steps, engine={"validate": every, **engine}))
-
-
-def test_validation_comes_as_often_as_asked_and_once_at_the_end():
-    validator = Scripted(1.0)
-    result = validated(validator, steps=9, every=3)
-    assert validator.asked == [False, False, True]
-    found = [(r.kind, r.step, r.text) for r in result.records if r.kind != "train"]
-    assert found == [
-        ("baseline", 0, "chance"),
-        ("validation", 3, ""),
-        ("validation", 6, ""),
-        ("validation", 9, ""),
-    ]
-
-
-def test_validation_without_a_rhythm_comes_at_the_end():
-    validator = Scripted(1.0)
-    trained(alone(engine={"validate": validator}))
-    assert validator.asked == [True]
-
-
-@pytest.mark.parametrize(
-    ("values", "rule", "steps"),
-    [
-        ([1, 2, 2, 2, 3, 4, 5, 6], {"patience": 2}, 4),
-        ([1, 2, 2, 3, 3, 4, 4, 5], {"patience": 2}, 9),
-        ([5, 4, 3, 2, 1], {"patience": 2, "mode": "max"}, 3),
-        ([5, 4, 3, 3, 3], {"patience": 2, "mode": "min"}, 5),
-        ([1, 1.6, 2.2, 2.4, 2.6, 4], {"patience": 2, "min_delta": 0.5}, 5),
-        ([5, 4.8, 4.6, 4.4], {"patience": 3, "min_delta": 1.0, "mode": "min"}, 4),
-        ([float("nan"), 1, 2, 3, 4, 5, 6, 7, 8, 9], {"patience": 2}, 9),
-        ([1, float("nan"), float("nan")], {"patience": 2}, 3),
-    ],
-)
-def test_a_run_stops_when_nothing_gets_better(values: list[float], rule: Any, steps: int):
-    result = validated(Scripted(*values), early_stopping={"metric": "score", **rule})
-    assert result.steps == steps
-    waited = rule["patience"]
-    wanted = "all steps made" if steps == 9 else f"no improvement for {waited} validations"
-    assert result.ended == wanted
-
-
-def test_a_metric_may_be_named_with_its_kind():
-    stopping = {"metric": "validation.score", "patience": 1}
-    assert validated(Scripted(1.0, 1.0), early_stopping=stopping).steps == 2
-
-
-def test_a_misspelt_metric_gets_the_nearest_name():
-    message = failure(lambda: validated(Scripted(1.0), early_stopping={"metric": "scor"}))
-    assert message == (
-        "engine.early_stopping.metric: no 'scor' in validation (did you mean 'score'?)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("engine", "missing"),
-    [
-        ({}, "'validate' under engine"),
-        ({"validate": Scripted(1.0)}, "'every' under validate"),
-    ],
-)
-def test_early_stopping_needs_validations(engine: dict[str, Any], missing: str):
-    declared = alone(engine={"early_stopping": {"metric": "score"}, **engine})
-    assert complaints(lambda: trained(declared)) == [
-        f"engine.early_stopping: early stopping needs {missing}"
-    ]
-
-
-def test_a_validator_must_be_one():
-    declared = alone(engine={"validate": nn.Identity()})
-    (fault,) = complaints(lambda: trained(declared))
-    assert fault.startswith("engine.validate: expected a validator such as")
-
-
-def test_a_validator_that_raises_names_the_users_line():
-    class Broken(Scripted):
-        def validate(self, trial: Any) -> dict[str, float]:
-            raise KeyError("lost")
-
-    message = failure(lambda: validated(Broken()))
-    assert message.startswith("engine.validate: KeyError: 'lost' (test_run.py:")
-
-
-def test_faults_of_the_engine_are_told_with_those_of_the_problems():
-    engine = {"validate": "mlograph.validation.Adaptatoin", "loggers": ["jsonl"]}
-    found = complaints(lambda: trained(alone(optimizer="torch.optim.Adm", engine=engine)))
-    assert [fault.split(": ")[0] for fault in found] == ["problems.a.optimizer", "engine.validate"]
-
-
-# --- Loggers
-
-
-class Diary:
-    """A logger that writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.entries: list[str] = []
-        self.closed = 0
-
-    def start(self, total: int) -> None:
-        self.entries.append(f"start {total}")
-
-    def progress(self, step: int) -> None:
-        self.entries.append(f"step {step}")
-
-    def log(self, record: Record) -> None:
-        self.entries.append(f"{record.kind} {record.step}")
-
-    def close(self) -> None:
-        self.entries.append("close")
-        self.closed += 1
-
-
-def test_loggers_are_told_everything_in_order():
-    diary = Diary()
-    engine = {"log_every": 2, "validate": {"validator": Scripted(1.0), "every": 3}}
-    trained(alone(steps=5, engine=engine), diary)
-    assert diary.entries == [
-        "start 5",
-        "baseline 0",
-        "step 1",
-        "step 2",
-        "train 2",
-        "step 3",
-        "validation 3",
-        "step 4",
-        "train 4",
-        "step 5",
-        "train 5",
-        "validation 5",
-        "close",
-    ]
+# --- Ends
 
 
 def fails_late(a: View, batch: Batch, step: int) -> Tensor:
@@ -405,37 +240,6 @@ def test_a_logger_that_cannot_be_closed_does_not_keep_others_open():
     diaries = Diary(), Stuck(), Diary()
     assert failure(lambda: trained(alone(), *diaries)) == "stuck"
     assert (diaries[0].closed, diaries[2].closed) == (1, 1)
-
-
-def test_loggers_of_the_graph_are_built_told_and_closed(tmp_path: Path):
-    made: list[Diary] = []
-
-    def diary(name: str) -> Diary:
-        made.append(Diary())
-        return made[-1]
-
-    file = tmp_path / "metrics.jsonl"
-    loggers = [{"_target_": diary, "name": "x"}, {"_target_": "jsonl", "path": str(file)}]
-    trained(alone(steps=2, engine={"loggers": loggers, "log_every": 1}))
-    assert made[0].entries == ["start 2", "step 1", "train 1", "step 2", "train 2", "close"]
-    assert len(file.read_text().splitlines()) >= 2
-
-
-def test_a_logger_of_the_graph_must_be_one():
-    found = complaints(lambda: trained(alone(engine={"loggers": ["torch.nn.Identity"]})))
-    assert found == ["engine.loggers: expected a logger, got a Identity"]
-
-
-def test_training_is_logged_as_means_since_the_last_time():
-    def loss(a: View, step: int) -> dict[str, Tensor]:
-        zero = 0.0 * torch.stack([p.sum() for p in a.parameters()]).sum()
-        return {"loss": zero + step, "double": torch.tensor(2.0 * step)}
-
-    memory = Memory()
-    trained(alone(loss, steps=5, engine={"log_every": 2}), memory)
-    values = [(r.step, r.values["a.loss"], r.values["a.double"]) for r in memory.records]
-    assert values == [(2, 0.5, 1.0), (4, 2.5, 5.0), (5, 4.0, 8.0)]
-    assert memory.records[0].values["a.lr"] == 0.1
 
 
 # --- Results and checkpoints

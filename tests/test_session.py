@@ -113,9 +113,12 @@ def test_everything_about_a_run_is_kept(tmp_path: Path):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (NumericError("problems.inner: the loss is not finite"), "inner: the loss is not finite"),
+        (
+            NumericError("problems.inner: the loss is not finite"),
+            "stopped: problems.inner: the loss",
+        ),
         (KeyboardInterrupt(), "stopped by its user"),
-        (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug"),
+        (ZeroDivisionError("a bug"), "stopped: ZeroDivisionError: a bug"),
     ],
 )
 def test_a_run_that_fails_leaves_a_report_that_says_why(

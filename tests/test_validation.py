@@ -85,7 +85,7 @@ def test_a_misspelt_problem_gets_the_nearest_name():
 
 def test_data_that_are_no_batches_are_a_fault():
     (fault,) = complaints(lambda: evaluated(TensorDataset(*points())))
-    assert fault.startswith("engine.validate: Evaluate failed: UsageError: a TensorDataset is a")
+    assert fault.startswith("engine.validate: a TensorDataset is a Dataset, which gives single")
 
 
 def test_data_that_can_be_read_only_once_are_an_error():

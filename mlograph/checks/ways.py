@@ -31,7 +31,7 @@ def return_faults(known: Certainty) -> Iterator[Fault]:
     loose = known.loose("u2l") | known.loose("l2u")
     leading: dict[str, frozenset[str]] = {}
     for upper, lower in graph.constraints.edges:
-        if lower in graph.below(upper):
+        if lower in graph.below[upper]:
             continue
         if upper not in leading:
             leading[upper] = _leading(graph, upper)
@@ -39,7 +39,7 @@ def return_faults(known: Certainty) -> Iterator[Fault]:
             graph, lower, upper, leading[upper], loose
         ):
             hint = f"add 'l2u: {lower} -> {upper}', or a chain of l2u edges"
-            if lower in graph.above(upper):
+            if lower in graph.above[upper]:
                 hint = f"'{lower}' lies above '{upper}': was 'u2l: {lower} -> {upper}' meant?"
             yield Fault(
                 edge_path(graph, "u2l", upper, lower),
@@ -54,9 +54,9 @@ def _leading(graph: ProblemGraph, upper: str) -> frozenset[str]:
 
     What lies above `upper` is held fixed while `upper` moves, so no answer comes through it.
     """
-    found, queue, fixed = {upper}, [upper], graph.above(upper)
+    found, queue, fixed = {upper}, [upper], graph.above[upper]
     for name in queue:
-        new = graph.reads(name) - fixed - found
+        new = graph.reads[name] - fixed - found
         found |= new
         queue += new
     return frozenset(found)
@@ -66,12 +66,12 @@ def _may_join(
     graph: ProblemGraph, lower: str, upper: str, leading: frozenset[str], loose: frozenset[str]
 ) -> bool:
     """Whether there would be a way back from `lower`, if a loose end led to or from anywhere."""
-    if not loose or lower in graph.above(upper):
+    if not loose or lower in graph.above[upper]:
         return False
     if not loose.isdisjoint(leading):
         return True
     whole = nx.compose(graph.hierarchy, graph.constraints)
-    answering = whole.subgraph(set(whole) - graph.above(upper))
+    answering = whole.subgraph(set(whole) - graph.above[upper])
     return not loose.isdisjoint(nx.descendants(answering, lower) | {lower})
 
 
@@ -106,7 +106,7 @@ def _start_for_method(known: Certainty, name: str) -> Iterator[Fault]:
 
 def _edges_of_start(known: Certainty, name: str, start: str, path: Path) -> Iterator[Fault]:
     graph = known.graph
-    moved = start in graph.constrained_by(name) or bool(known.loose("u2l") & {name, start})
+    moved = graph.constraints.has_edge(start, name) or bool(known.loose("u2l") & {name, start})
     above = _may_lead(graph.hierarchy, name, start, known.loose("l2u"))
     down, up = f"'u2l: {start} -> {name}'", f"'l2u: {name} -> {start}'"
     if not moved:

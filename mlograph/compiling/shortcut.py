@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar, final
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from mlograph import trees
 from mlograph.compiling.choice import Choice
+from mlograph.compiling.names import Names, are_alike
 from mlograph.compiling.refusal import reason_of
-from mlograph.compiling.region import Backend, Derivative, Inputs, Region, form, shapes
+from mlograph.compiling.region import Backend, Derivative, Inputs, Region
 from mlograph.compiling.trial import checked
 from mlograph.errors import UsageError
 from mlograph.problem import Evaluation, Moment, Problem, Term
@@ -72,7 +73,7 @@ class Shortcut:
         self.follows = False
         self.choices: dict[str, Choice] = {}
         self._regions: dict[str, Region] = {}
-        self._keys: dict[Hashable, str] = {}
+        self._names = Names(problem)
 
     def slopes(
         self,
@@ -138,7 +139,7 @@ class Shortcut:
         compiled: Callable[[Region, Inputs], _Found],
     ) -> _Found:
         """A derivative by its region, where there is one; by itself otherwise."""
-        key = self._key(kind, asked)
+        key = self._names.name(kind, asked)
         choice = self._choice(key)
         if choice.way == "plain" or (choice.way is None and self.follows):
             return plainly()
@@ -157,42 +158,19 @@ class Shortcut:
             self._refused(key, _what(asked), reason_of(error))
             return plainly()
 
-    def _key(self, kind: str, asked: Derivative) -> str:
-        """What tells one region from another, and is the same in another process."""
-        problem, batch = self._problem, asked.moment.batch
-        modes = [m.module.training for m in (problem.model, *problem.others.values())]
-        # Asked for each time, and put in words once.
-        terms = (id(term) for term in asked.terms)
-        short = (kind, *asked.wanted, *terms, shapes(batch), *modes)
-        if short not in self._keys:
-            self._keys[short] = self._worded(kind, asked, modes)
-        return self._keys[short]
-
-    def _worded(self, kind: str, asked: Derivative, modes: Sequence[bool]) -> str:
-        problem, by = self._problem, [*asked.wanted]
-        numbers = [i for i, term in enumerate(problem.terms) if any(term is x for x in asked.terms)]
-        on = form(asked.moment.batch)
-        return f"{kind} by {by} of terms {numbers} on {on}, training {modes}"
-
     def _choice(self, key: str) -> Choice:
         found = self.choices.get(key)
         if found is None:
-            kind = key.partition(" on ")[0]
-            alike = sum(other.partition(" on ")[0] == kind for other in self.choices)
+            alike = sum(are_alike(key, other) for other in self.choices)
             way: Literal["compiled", "plain"] | None = "compiled" if self._always else None
             found = self.choices[key] = Choice("plain" if alike >= _MOST_FORMS else way)
         return found
 
     def _timed(self, choice: Choice, plainly: Callable[[], _Found]) -> _Found:
-        began = self._clock()
+        began = _clock(self._problem.device)
         found = plainly()
-        choice.took(self._clock() - began, self._problem.updates)
+        choice.took(_clock(self._problem.device) - began, self._problem.updates)
         return found
-
-    def _clock(self) -> float:
-        if self._problem.device.type == "cuda":
-            torch.cuda.synchronize(self._problem.device)
-        return time.perf_counter()
 
     def _decide(self, key: str, asked: Derivative, inputs: Inputs) -> None:
         """Settle a choice if enough is known."""
@@ -261,3 +239,10 @@ def _residual(
     params = {name: problem.model.params[name] for name in value}
     reads = {name: model.params for name, model in problem.others.items()}
     return Residual(value, params, reads, again=plainly)
+
+
+def _clock(device: torch.device) -> float:
+    """Seconds, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -177,7 +177,7 @@ def reach(variant: Variant, upper: str, start: Path | None) -> Iterator[Place]:
 
 def _followers(variant: Variant, upper: str) -> frozenset[str]:
     visits = variant.plan.sweeps[upper].visits
-    return variant.graph.below(upper) | {visit.problem for visit in visits}
+    return variant.graph.below[upper] | {visit.problem for visit in visits}
 
 
 def _ways(variant: Variant, upper: str) -> tuple[tuple[Instruction, ...], tuple[Instruction, ...]]:

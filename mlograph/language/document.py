@@ -241,5 +241,5 @@ def _syntax_hint(place: Location) -> str:
     if rest.startswith(("@", "`", "%")):
         return f"a text that begins with {rest[0]} needs quotes"
     if rest.startswith(":"):
-        return "a text with ': ' needs quotes"
+        return "a text with ': ' needs quotes; a key has a space after its colon"
     return ""

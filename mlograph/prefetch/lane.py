@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 from mlograph.errors import MlographError
-from mlograph.prefetch.chance import Chance, same, words
+from mlograph.prefetch.ahead import Ahead, both_draw
+from mlograph.prefetch.chance import Chance
 from mlograph.prefetch.choice import Choice, Way
 from mlograph.prefetch.following import Following, NotAheadError
-from mlograph.prefetch.messages import (
-    Drawn,
-    Ended,
-    Failed,
-    Go,
-    More,
-    Source,
-)
+from mlograph.prefetch.messages import Source
 from mlograph.prefetch.packing import packed, unpacked
 from mlograph.prefetch.process import Helper, LostError, Process
 from mlograph.prefetch.refusal import unfit
@@ -81,8 +73,8 @@ class Lane:
         self._watch = Watch(seat, self._chance, self.choice)
         self._process: Helper | None = None
         self._following: Following | None = None
+        self._ahead: Ahead | None = None
         self._settled = True
-        self._when = 0.0
 
     @property
     def process(self) -> int | None:
@@ -98,15 +90,21 @@ class Lane:
         self._left -= 1
         try:
             if self._following is not None and self._following.arrived():
-                self._following, self._when = None, time.perf_counter()
                 assert self._process is not None, "it is what has arrived"
-                self._go(self._process)
-            if self._process is not None and self._following is None:
-                return self._taken(self._process)
+                self._ahead = Ahead(self._process, self._chance, self.terms.depth)
+                self._following = None
+            if self._ahead is not None:
+                drawn = self._ahead.take()
+                self.state, self._settled = drawn.state, False
+                self._judge(self._ahead.seconds)
+                return drawn.batch
         except NotAheadError as error:
             self._stop(str(error))
         except LostError as error:
             self._stop(f"the process that did so {error}")
+        except MlographError:
+            self._stop("")
+            raise
         return self._read_here() if self.choice.way == "here" else self._watched()
 
     def standing(self) -> dict[str, Any] | None:
@@ -129,7 +127,7 @@ class Lane:
         """End the process."""
         if self._process is not None:
             self._process.close()
-        self._process = self._following = None
+        self._process = self._following = self._ahead = None
 
     def _read_here(self) -> Any:
         self.settle()
@@ -164,7 +162,7 @@ class Lane:
 
     def _start(self, batch: Any) -> None:
         source, terms = self._seat.source, self.terms
-        reason = terms.refusal or unfit(source, batch) or _both_draw(self._watch.shared)
+        reason = terms.refusal or unfit(source, batch) or both_draw(self._watch.shared)
         if reason:
             self._stop(reason)
             return
@@ -176,44 +174,11 @@ class Lane:
         self._process = terms.start(blob)
         self._following = Following(self._process, self._watch, 2 * terms.depth, waits=terms.always)
 
-    def _go(self, process: Helper) -> None:
-        process.send(Go(dict(enumerate(self._chance.states())), self.terms.depth))
-
-    def _taken(self, process: Helper) -> Any:
-        """A batch that was read ahead, if it counts."""
-        answer = process.receive()
-        if isinstance(answer, Ended):
-            # The next epoch begins with the numbers that there are now.
-            self._go(process)
-            answer = process.receive()
-        assert isinstance(answer, Drawn | Failed | Ended), "it says nothing else while it goes"
-        strange = frozenset() if isinstance(answer, Ended) else _strangers(answer, self._chance)
-        if strange or isinstance(answer, Ended) or not _is_whole(answer):
-            self._stop(_both_draw(strange))
-            return self._read_here()
-        if isinstance(answer, Drawn):
-            # Before the batch counts: if nobody is there to be told, it is read again here.
-            process.send(More())
-        self._chance.set({number: after for number, (_, after) in answer.moved.items()})
-        for stream, text in zip((sys.stdout, sys.stderr), answer.printed, strict=True):
-            stream.write(text)
-        if isinstance(answer, Failed):
-            assert answer.error is not None, "it is whole"
-            error = unpacked(answer.error)
-            assert isinstance(error, MlographError), "it is for the user"
-            self._stop("")
-            raise error
-        self.state, self._settled = answer.state, False
-        self._judge()
-        return answer.batch
-
-    def _judge(self) -> None:
+    def _judge(self, seconds: float) -> None:
         """Go on reading ahead if that is faster, once there is enough to tell."""
         if self.terms.always or self.choice.way is not None:
             return
-        now = time.perf_counter()
-        self.choice.ahead.append(now - self._when)
-        self._when = now
+        self.choice.ahead.append(seconds)
         if self.choice.tried:
             faster = self.choice.there < self.choice.here
             self.choice.way = "ahead" if faster else None
@@ -221,20 +186,3 @@ class Lane:
             if not faster:
                 self._stop("")
             self.terms.tell(said)
-
-
-def _strangers(answer: Drawn | Failed, chance: Chance) -> frozenset[int]:
-    """The generators that moved there, and stand elsewhere here."""
-    now, moved = chance.states(), answer.moved.items()
-    return frozenset(n for n, (before, _) in moved if not same(before, now[n]))
-
-
-def _is_whole(answer: Drawn | Failed) -> bool:
-    """Whether what was found there is all that there is to say."""
-    return isinstance(answer, Drawn) or answer.error is not None
-
-
-def _both_draw(numbers: Collection[int]) -> str:
-    if not numbers:
-        return ""
-    return f"it draws random numbers from {words(frozenset(numbers))}, as others of the run do"

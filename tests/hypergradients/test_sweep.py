@@ -91,7 +91,7 @@ def test_it_is_the_sum_over_all_paths(shape: tuple[list[str], list[str]], seed: 
     graph = structure({name: {} for name in problems}, edges, engine={"of": top})
     plan = sweeps(graph)[top]
     # Who reads whom, and can be reached from the loss of the top.
-    sends = {name: tuple(graph.reads(name)) for name in problems if name != top}
+    sends = {name: tuple(graph.reads[name]) for name in problems if name != top}
     pairs = [(name, to) for name, targets in sends.items() for to in targets]
     matrices = {pair: numbers(2, 2, seed=seed + i) for i, pair in enumerate(pairs)}
     visited = {visit.problem for visit in plan.visits}
@@ -274,7 +274,7 @@ def agrees(shape: tuple[list[str], list[str]], seed: int) -> None:
     problems, edges = shape
     top = max(problems)
     graph = structure({name: {} for name in problems}, edges, engine={"of": top})
-    oracle = Oracle({name: tuple(sorted(graph.reads(name))) for name in sorted(problems)}, seed)
+    oracle = Oracle({name: tuple(sorted(graph.reads[name])) for name in sorted(problems)}, seed)
     found = at_rest(bound(declared(oracle, problems, edges, top)), top)
     assert relative_error(found, oracle.hypergradient(top)) < 1e-8, edges
 

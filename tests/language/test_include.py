@@ -168,7 +168,7 @@ def test_circles_are_shown_as_a_path_of_files(files: Write):
         ("empty.yaml", "main.yaml:1:10: include: 'empty.yaml': the file is empty"),
         ("list.yaml", "list.yaml:1:1: expected a mapping with 'mlograph: 1', got a list"),
         ("bad.yaml", "bad.yaml:1:5: not YAML: mapping values are not allowed in this context"
-         " (a text with ': ' needs quotes)"),
+         " (a text with ': ' needs quotes; a key has a space after its colon)"),
         (f"[{', '.join(['base.yaml'] * 65)}]",
          "main.yaml:1:715: include[64]: more than 64 files are included"),
     ],

@@ -10,7 +10,7 @@ from mlograph.language import faults, load, loads
 
 SYNTAX = [
     ("a: b: c", "g.yaml:1:5: not YAML: mapping values are not allowed in this context",
-     "a text with ': ' needs quotes"),
+     "a text with ': ' needs quotes; a key has a space after its colon"),
     ("a:\n\t- b", "g.yaml:2:1: not YAML: found character that cannot start any token",
      "indent with spaces, not with tabs"),
     ("a: @b", "g.yaml:1:4: not YAML: found character that cannot start any token",

@@ -99,7 +99,7 @@ def outcome(declared: Graph, start: Any = Inline) -> tuple[str, list[str]]:
     module = training.program.problems["a"].model.module
     numbers = [np.random.get_state()[1], np.random.random(), random.random()]
     left = [*module.parameters(), torch.get_rng_state(), *numbers]
-    return fingerprint(left), [r.text for r in training.records if r.text]
+    return fingerprint(left), [r.text for r in training.journal.records if r.text]
 
 
 def saved(run: Training) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def test_a_run_goes_on_from_any_instruction(name: str):
     assert going_places(off) == []
     run = prepared(declared("on", make(), steps=9))
     states = []
-    while run.steps < 8:
+    while run.progress.steps < 8:
         run._advance()
         states.append(saved(run))
     assert len(going_places(run)) == 1
@@ -197,7 +197,7 @@ def test_what_fails_ahead_fails_where_it_is_wanted(source: Any, message: str, ho
     with pytest.raises(UsageError) as caught:
         run.train()
     assert str(caught.value).startswith(message)
-    assert run.steps == (5 if message.startswith("env") else 4)
+    assert run.progress.steps == (5 if message.startswith("env") else 4)
     run.prefetching.close()
     assert Inline.alive == 0
 

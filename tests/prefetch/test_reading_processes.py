@@ -54,8 +54,8 @@ def has_ended(number: int) -> bool:
 
 def make(run: Training, steps: int) -> float:
     """Seconds that so many more steps take."""
-    began, goal = time.monotonic(), run.steps + steps
-    while run.steps < goal:
+    began, goal = time.monotonic(), run.progress.steps + steps
+    while run.progress.steps < goal:
         run._advance()
     return time.monotonic() - began
 
@@ -89,7 +89,7 @@ def test_a_process_that_is_killed_is_done_without():
     assert has_ended(number)
     module = run.program.problems["a"].model.module
     assert all(map(torch.equal, module.parameters(), weights(whole, "a")))
-    (told,) = [record.text for record in run.records if record.text]
+    (told,) = [record.text for record in run.journal.records if record.text]
     assert told.endswith("is not read ahead: the process that did so was ended by SIGKILL")
 
 
@@ -101,7 +101,7 @@ def test_what_is_chosen_by_the_clock_is_told_and_kept():
         until(lambda: lane.choice.way is not None, run)
         assert lane.choice.way == "ahead", lane.choice
         make(run, 1)
-        (told,) = [record.text for record in run.records if record.text]
+        (told,) = [record.text for record in run.journal.records if record.text]
         assert told.endswith("from here engine.execution.prefetch is on for it")
         state = run._take().state
     finally:
@@ -148,5 +148,5 @@ def few_shot(how: str, sampler: str) -> list[torch.Tensor]:
         assert (how == "on") == any(x.standing() for x in run.prefetching.lanes.values())
     finally:
         run.prefetching.close()
-    assert not [record.text for record in run.records if record.text]
+    assert not [record.text for record in run.journal.records if record.text]
     return [p.detach() for p in run.program.problems["a"].model.module.parameters()]
