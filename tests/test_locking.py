@@ -25,8 +25,9 @@ from pathlib import Path
 from mlograph.locking import alone
 
 with alone(Path(sys.argv[1]), "run"):
-    child = os.fork() if "fork" in sys.argv else 1
-    print(child, flush=True) if child else None
+    child = os.fork() if "fork" in sys.argv else 0
+    # Said by the worker itself, so that it has let go by then.
+    print(os.getpid(), flush=True) if not child else None
     time.sleep(60)
 """
 
