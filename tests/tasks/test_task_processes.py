@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -321,16 +322,18 @@ def test_who_is_done_first_takes_more_of_the_loops(
 
 def slow(lower: View, upper: View, batch: Batch, here: int) -> Tensor:
     if os.getpid() != here:
-        print("slow", file=sys.__stdout__, flush=True)
+        # At once, since print may write the end of the line by itself and both workers write here.
+        os.write(1, b"slow\n")
         time.sleep(1000)
     return mse(lower, batch) + proximal(lower, upper, 2.0)
 
 
 ENDLESS = """\
-import sys
+import os, signal, sys
 sys.path[:0] = {paths}
 from test_task_processes import slow, spread
-loss = {{"_target_": slow, "here": __import__("os").getpid()}}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs beside it
+loss = {{"_target_": slow, "here": os.getpid()}}
 spread(lower={{"loss": loss}}, engine={{"steps": 10**9}}).run(quiet=True)
 """
 
@@ -348,8 +351,8 @@ def children(parent: int) -> list[int]:
     return found
 
 
-def until(condition: Any, seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
+def until(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if condition():
             return True
@@ -384,7 +387,7 @@ def test_workers_end_with_the_run_however_it_ends(number: signal.Signals):
         assert len(workers) == 2
         run.send_signal(number)
         run.wait(60)
-        assert until(lambda: not any(map(alive, workers)), 10)
+        assert until(lambda: not any(map(alive, workers)))
     finally:
         run.kill()
         run.wait()
