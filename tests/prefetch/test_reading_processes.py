@@ -6,12 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from builders import graph, line, problem, weights
-from prefetch_sources import Noisy, Points, sleepy
+from prefetch_sources import Noisy, Points, Traced, expectant, sleepy
 from torch.utils.data import DataLoader
 
 from mlograph import Graph
@@ -52,21 +53,20 @@ def has_ended(number: int) -> bool:
     return False
 
 
-def make(run: Training, steps: int) -> float:
-    """Seconds that so many more steps take."""
-    began, goal = time.monotonic(), run.progress.steps + steps
+def make(run: Training, steps: int) -> None:
+    goal = run.progress.steps + steps
     while run.progress.steps < goal:
         run._advance()
-    return time.monotonic() - began
 
 
-def test_reading_and_computing_take_the_time_of_one_of_them():
-    run = begun(declared("on", Noisy(seconds=0.04), sleepy, 100))
+def test_the_next_batch_is_read_while_a_loss_is_computed(tmp_path: Path):
+    loss = {"_target_": expectant, "folder": str(tmp_path)}
+    run = begun(declared("on", Traced(tmp_path), loss, 100))
     try:
-        make(run, 4)
-        # One after the other, it would be 2.4 s.
-        assert make(run, 30) < 1.9
         lane = run.prefetching.lanes["env"]
+        until(lambda: lane.state is not None, run)
+        (tmp_path / "wait").touch()
+        make(run, 30)
         assert lane.process is not None and not has_ended(lane.process)
     finally:
         run.prefetching.close()
