@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from mlograph.views import View
 
 HERE = os.getpid()
 WINDOWS = 14
+# Seconds that losses pretend to have taken in this process.
+PRETENDED = [0.0]
 
 
 @pytest.fixture(autouse=True)
@@ -33,16 +36,27 @@ def worth_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mlograph.tasks.worth._LEAST_SECONDS", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch):
+    """On however busy a machine."""
+
+    def now(*_: object) -> float:
+        return time.perf_counter() + PRETENDED[0]
+
+    monkeypatch.setattr("mlograph.tasks.runner._clock", now)
+    monkeypatch.setattr("mlograph.tasks.processes.time", SimpleNamespace(perf_counter=now))
+
+
 def slow_here(lower: View, upper: View, batch: Batch, here: int) -> Tensor:
     """Takes its time in the process of the run, and none in others."""
     if os.getpid() == here:
-        time.sleep(0.02)
+        PRETENDED[0] += 2.0
     return mse(lower, batch) + proximal(lower, upper, 2.0)
 
 
 def slow_there(lower: View, upper: View, batch: Batch, here: int) -> Tensor:
     if os.getpid() != here:
-        time.sleep(0.02)
+        time.sleep(0.2)
     return mse(lower, batch) + proximal(lower, upper, 2.0)
 
 
