@@ -44,7 +44,7 @@ class Slow:
 
     def paint(self, trial: Trial) -> Sequence[Picture]:
         began = time.monotonic()
-        while time.monotonic() - began < 20:
+        while time.monotonic() - began < 120:
             torch.zeros(10).sum()
         return (Bars(title="late", values=(1.0,)),)
 
@@ -119,7 +119,7 @@ def test_whoever_goes_on_finds_no_trace_of_that(tmp_path: Path):
 def test_no_one_waits_for_a_picture(tmp_path: Path):
     began = time.monotonic()
     directory = interrupted(tmp_path, Quick, Slow)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert titles(directory) == ["upper.penalty", "painted"]
     page = (directory / "report.html").read_text()
     assert "not all that was learned is drawn: it takes more than 1 s" in page

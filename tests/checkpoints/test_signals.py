@@ -76,11 +76,11 @@ def test_what_takes_too_long_is_ended_and_what_does_not_is_not():
         pass
     began = time.monotonic()
     with pytest.raises(TooLongError), within(0.05):
-        while time.monotonic() - began < 10:
+        while time.monotonic() - began < 60:
             # What catches exceptions does not catch this.
             with contextlib.suppress(Exception):
                 time.sleep(0.01)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-_TIMEOUT = 30
+_TIMEOUT = 120
 
 
 class Server:

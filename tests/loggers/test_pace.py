@@ -153,7 +153,7 @@ def on_a_terminal(program: str, **environment: str) -> str:
         pass  # Linux ends a terminal so.
     finally:
         os.close(main)
-        child.wait(30)
+        child.wait(120)
     return shown.decode()
 
 
