@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,16 @@ def started(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
 def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline()
+
+
+def holders(lock: Path) -> set[int]:
+    """The processes that have a file open; none where the system does not tell."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if entry.readlink() == lock:
+                found.add(int(entry.parts[2]))
+    return found
 
 
 def test_the_second_one_is_told_who_the_first_is(tmp_path: Path):
@@ -167,6 +177,12 @@ def test_a_run_that_goes_on_is_not_resumed_until_it_is_killed(tmp_path: Path):
         )
         assert second.returncode == 2
         assert f"another process ({first.pid}) is working on this run" in second.stderr
+        # A worker that is being forked just now lets go as the first thing that it does.
+        first.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while not holders(directory / "lock") <= {first.pid}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     # Workers of the killed one may live still; they hold nothing.
     with rundir.opened(directory).held():
         pass
