@@ -8,7 +8,7 @@ from typing import Any, assert_never, final
 
 from torch import Tensor
 
-from mlograph import hyperparameters, trees
+from mlograph import allocation, hyperparameters, trees
 from mlograph.adjoints import Adjoints
 from mlograph.errors import MlographError, NumericError, UsageError
 from mlograph.fields import check_answers, doubt
@@ -26,7 +26,7 @@ from mlograph.problem import (
 from mlograph.profiling import Observer, observed
 from mlograph.program import Program
 from mlograph.recording import Recording
-from mlograph.tasks import TaskRunner
+from mlograph.tasks import Came, TaskRunner
 from mlograph.trees import Vector
 from mlograph.updating import accumulate, apply, blaming, tell
 from mlograph.wording import is_answering
@@ -44,6 +44,8 @@ class Executor:
 
     def __init__(self, program: Program, observer: Observer | None = None) -> None:
         self._program = program
+        if program.device.type == "cpu":
+            allocation.keep()
         self._perform = observed(self._carry_out, observer)
         self.meters = {name: Meter() for name in program.problems}
         self.skipped = dict.fromkeys(program.problems, 0)
@@ -88,8 +90,9 @@ class Executor:
                 assert_never(instruction)
 
     def close(self) -> None:
-        """End the processes that help; nothing is executed afterwards."""
+        """End the processes that help, and give memory back; nothing is executed afterwards."""
         self._tasks.close()
+        allocation.give_back()
 
     @contextmanager
     def aside(self, judge: str) -> Iterator[None]:
@@ -147,8 +150,11 @@ class Executor:
     def _run_tasks(self, window: Tasks) -> None:
         outcome = self._tasks.run(window, self.execute)
         self.remarks += [x for x in self._tasks.take_remarks() if x not in self.remarks]
-        if outcome is None:
-            return
+        if outcome is not None:
+            self.note(window, outcome)
+
+    def note(self, window: Tasks, outcome: Came) -> None:
+        """Take in what came of a window."""
         # What was recorded of a loop that ran alone is not of this one.
         self._recordings.pop(window.lower, None)
         outcome.tell(self.meters[window.lower], self.meters[window.upper])

@@ -176,12 +176,12 @@ def _tasks(plan: Plan) -> Iterator[str]:
             continue
         words = [_way_of_tasks(one, way) for way in one.ways]
         if one.asked:
-            join = ", " if one.ways == ("vectorized",) else " "
+            join = " " if one.ways == ("processes",) else ", "
             texts.append(f"{one.count} loops of {one.lower}{join}{words[0]}")
             continue
         choice = f"{', '.join(words[:-1])} or {words[-1]}"
         texts.append(f"{one.count} loops of {one.lower} {choice}: a run keeps what is fastest")
-        if "processes" in one.ways:
+        if "processes" in one.ways or "both" in one.ways:
             texts.append("(it tries worker processes on a CPU, where more than a minute is left)")
         texts += [f"not {reason}" for reason in one.against]
     yield from _paragraph("tasks", texts)
@@ -194,11 +194,23 @@ def _way_of_tasks(window: Tasks, way: Way) -> str:
         size = max(window.chunks())
         where = "" if window.chunk is not None else " on a CPU"
         return "all at once" if size == window.count else f"at most {size} at once{where}"
+    if way == "both":
+        return _shares(window) if window.asked else "both"
     if window.workers is None:
         each = "one for each processor core"
         return f"in worker processes, {each}" if window.asked else f"in worker processes ({each})"
     number = min(window.workers, window.count)
     return f"in {number} worker process{'es' if number > 1 else ''}"
+
+
+def _shares(window: Tasks) -> str:
+    """What worker processes do at once."""
+    if window.workers is None:
+        size = max(window.shares(1))
+        return f"at most {size} at once in worker processes, one for each processor core"
+    number = min(window.workers, window.count)
+    words = "1 worker process" if number == 1 else f"each of {number} worker processes"
+    return f"at most {max(window.shares(number))} at once in {words}"
 
 
 def _compiled(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
@@ -218,7 +230,7 @@ def _compiled(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     texts = [text + when for text in texts if not text.endswith(" of ")]
     left = [name for name in recorded if name not in steps]
     texts += [f"not the loops of {name}, which {methods[name].method} records" for name in left]
-    if any(isinstance(one, Tasks) and "vectorized" in one.ways for one in plan.tasks):
+    if any(isinstance(one, Tasks) and {"vectorized", "both"} & {*one.ways} for one in plan.tasks):
         texts.append("not what runs at once")
     yield from _paragraph("compiled", texts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 from typing import Literal
@@ -58,7 +58,7 @@ class Step:
 
 
 Instruction = EnvStep | Start | Backward | Update | Step
-Way = Literal["sequential", "vectorized", "processes"]
+Way = Literal["sequential", "vectorized", "processes", "both"]
 
 _ON_CPU = 8
 
@@ -83,7 +83,7 @@ class Tasks:
     lower: str
     count: int
     body: tuple[Instruction, ...]
-    ways: tuple[Way, ...] = ("sequential", "vectorized", "processes")
+    ways: tuple[Way, ...] = ("sequential", "vectorized", "processes", "both")
     against: tuple[str, ...] = ()
     chunk: int | None = None
     workers: int | None = None
@@ -104,6 +104,17 @@ class Tasks:
         size = min(self.chunk or most, self.count)
         rest = self.count % size
         return (size,) * (self.count // size) + ((rest,) if rest else ())
+
+    def shares(self, workers: int) -> tuple[int, ...]:
+        """How many a worker process runs at once, one share after another: about the same each."""
+        rounds = -(-self.count // (workers * (self.chunk or _ON_CPU)))
+        number = min(self.count, workers * rounds)
+        size, larger = divmod(self.count, number)
+        return (size + 1,) * larger + (size,) * (number - larger)
+
+    def share(self, count: int) -> Tasks:
+        """Some of them, all at once."""
+        return replace(self, count=count, chunk=count)
 
     def __str__(self) -> str:
         return f"Tasks({self.upper}, {self.count} × {self.lower})"

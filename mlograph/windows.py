@@ -42,7 +42,11 @@ ELEMENTWISE = frozenset(
 )
 
 # Ways beside one after another, as a plan calls them.
-_WORDS: Mapping[Way, str] = {"vectorized": "at once", "processes": "in worker processes"}
+_WORDS: Mapping[Way, str] = {
+    "vectorized": "at once",
+    "processes": "in worker processes",
+    "both": "at once in worker processes",
+}
 
 _METHODS = (ConjugateGradient, Darts, Exact, FirstOrder, Identity, Neumann, Unroll)
 
@@ -60,7 +64,7 @@ def windows(
         reason = reason or next(_reasons(graph, upper, sweeps), "")
         against = {} if reason else _against(graph, lowers[0])
         ways = _ways(execution.tasks, against)
-        reason = reason or ("" if ways else "; ".join(against.values()))
+        reason = reason or ("" if ways else "; ".join(dict.fromkeys(against.values())))
         if reason:
             yield OneByOne(upper, reason)
             continue
@@ -75,7 +79,8 @@ def windows(
             count,
             body,
             ways,
-            tuple(f"{_WORDS[way]}: {why}" for way, why in against.items() if len(ways) > 1),
+            # What speaks against both has been said of one of them.
+            tuple(f"{_WORDS[w]}: {why}" for w, why in against.items() if ways[1:] and w != "both"),
             chunk=execution.chunk,
             workers=execution.workers,
         )
@@ -84,14 +89,14 @@ def windows(
 def _against(graph: ProblemGraph, lower: str) -> dict[Way, str]:
     """Why loops that are independent cannot be run in one or another way, which was asked for."""
     below, wanted = graph.problems[lower], graph.spec.engine.execution.tasks
-    reasons: dict[Way, Iterator[str]] = {}
-    if wanted != "processes":
-        method = below.hypergradient
-        reasons["vectorized"] = chain(_of_loop(lower, below), _of_method(lower, method))
-    if wanted != "vectorized":
-        reasons["processes"] = _of_processes(graph)
-    found: dict[Way, str] = {way: next(why, "") for way, why in reasons.items()}
-    return {way: why for way, why in found.items() if why}
+    at_once = next(chain(_of_loop(lower, below), _of_method(lower, below.hypergradient)), "")
+    in_workers = next(_of_processes(graph), "")
+    found: dict[Way, str] = {
+        "vectorized": at_once,
+        "processes": in_workers,
+        "both": at_once or in_workers,
+    }
+    return {way: why for way, why in found.items() if why and wanted in {"auto", way}}
 
 
 def _ways(wanted: str, against: Mapping[Way, str]) -> tuple[Way, ...]:

@@ -1,4 +1,4 @@
-"""A worker process: inner loops of a run, one after another, with one thread.
+"""A worker process: inner loops of a run, one after another or a share at once, with one thread.
 
 It makes the same program from what the run sends it, without data, and is sent the batches of each
 loop. What its executor does with them is what the run's own would do.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -43,7 +43,9 @@ from mlograph.tasks.messages import (
     seed_of,
     unpacked,
 )
+from mlograph.tasks.refusal import NotAtOnceError
 from mlograph.tasks.sharing import Block
+from mlograph.tasks.window import commit, compute
 
 _CPU = torch.device("cpu")
 
@@ -96,8 +98,8 @@ class Useless:
     reason: str
 
     def answers(self, job: Job) -> Iterator[Failed]:
-        """One for each loop."""
-        yield from (Failed(self.reason, lasting=True) for _ in job.tasks)
+        """As many as are expected."""
+        yield from (Failed(self.reason, lasting=True) for _ in range(job.answers))
 
 
 @final
@@ -113,7 +115,7 @@ class Worker:
         self._led = -1
 
     def answers(self, job: Job) -> Iterator[Done | Failed]:
-        """One for each loop, as soon as it is done."""
+        """One for each loop, or for all at once, as soon as it is done."""
         problems = self._program.problems
         lower, upper = problems[job.window.lower], problems[job.window.upper]
         self._take_over(job)
@@ -123,10 +125,11 @@ class Worker:
         compiling = self._program.compiling
         compiling.follow(problems, follows=not leads)
         compiling.adopt(job.compiled)
-        for task in job.tasks:
+        shares = [job.tasks] if job.at_once else [(task,) for task in job.tasks]
+        for tasks in shares:
             out, err = io.StringIO(), io.StringIO()
             with redirect_stdout(out), redirect_stderr(err):
-                answer = self._answer(job, task, lower, upper)
+                answer = self._answer(job, tasks, lower, upper)
             remarks = compiling.take_remarks()
             if isinstance(answer, Done):
                 answer = replace(answer, printed=(out.getvalue(), err.getvalue()))
@@ -135,9 +138,13 @@ class Worker:
                     answer = replace(answer, compiled=compiling.chosen(), told=told)
             yield answer
 
-    def _answer(self, job: Job, task: Task, lower: Problem, upper: Problem) -> Done | Failed:
+    def _answer(
+        self, job: Job, tasks: tuple[Task, ...], lower: Problem, upper: Problem
+    ) -> Done | Failed:
         try:
-            return self._run(job, task, lower, upper)
+            return self._run(job, tasks, lower, upper)
+        except NotAtOnceError as refused:
+            return Failed(refused.reason, refused.lasting)
         except NumericError as error:
             return Failed(str(error), lasting=False)
         except MlographError as error:
@@ -156,35 +163,48 @@ class Worker:
         _set(problems[job.window.lower], job.lower)
         _set(problems[job.window.upper], job.upper)
 
-    def _run(self, job: Job, task: Task, lower: Problem, upper: Problem) -> Done:
-        loop = len(task.lower) // lower.spec.gradient_accumulation
-        lower.updates = job.lower.updates + task.number * loop
+    def _run(self, job: Job, tasks: tuple[Task, ...], lower: Problem, upper: Problem) -> Done:
+        number = tasks[0].number
+        loop = len(tasks[0].lower) // lower.spec.gradient_accumulation
+        lower.updates = job.lower.updates + number * loop
         for param in (*upper.model.params.values(), *lower.model.params.values()):
             param.grad = None
-        seed_everything(seed_of(self._blueprint.seed, upper, task.number))
+        seed_everything(seed_of(self._blueprint.seed, upper, number))
         before = RandomState.capture(_CPU)
-        below, above = self._measured(job, task, lower, upper)
-        drew = not before.same(RandomState.capture(_CPU))
-        found = {n: p.grad for n, p in upper.model.params.items() if p.grad is not None}
-        for name, gradient in found.items():
-            self._tensors["gradient", str(task.number), name].copy_(gradient)
-        remarks, self._executor.remarks = tuple(self._executor.remarks), []
-        last = task.number == job.window.count - 1
-        end = replace(capture(lower), moment=None) if last else None
-        return Done(task.number, tuple(found), below, above, remarks, ("", ""), drew, end)
-
-    def _measured(
-        self, job: Job, task: Task, lower: Problem, upper: Problem
-    ) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
-        """What each instruction of a task measures of the two problems."""
-        random = RandomState.capture(_CPU)
-        moments = tuple(Moment(batch, 0, random) for batch in task.lower)
-        drawn = Drawn((moments,), (Moment(task.upper, 0, random),))
-        below: list[Measured] = []
-        above: list[Measured] = []
         # Of a task that failed there may be something left.
         for meter in self._executor.meters.values():
             meter.drain()
+        drawn = _drawn(tasks, before)
+        if job.at_once:
+            below, above = self._measured_at_once(job, drawn, lower, upper)
+        else:
+            below, above = self._measured(job, drawn, lower, upper)
+        drew = not before.same(RandomState.capture(_CPU))
+        found = {n: p.grad for n, p in upper.model.params.items() if p.grad is not None}
+        for name, gradient in found.items():
+            self._tensors["gradient", str(number), name].copy_(gradient)
+        remarks, self._executor.remarks = tuple(self._executor.remarks), []
+        last = tasks[-1].number == job.window.count - 1
+        end = replace(capture(lower), moment=None) if last else None
+        return Done(number, tuple(found), below, above, remarks, ("", ""), drew, end)
+
+    def _measured_at_once(
+        self, job: Job, drawn: Drawn, lower: Problem, upper: Problem
+    ) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
+        """What some tasks measure of the two problems."""
+        window = job.window.share(len(drawn.lower))
+        outcome = compute(window, drawn, lower, upper)
+        commit(window, drawn, lower, upper, outcome)
+        self._executor.note(window, outcome)
+        meters = self._executor.meters
+        return (meters[lower.name].drain(),), (meters[upper.name].drain(),)
+
+    def _measured(
+        self, job: Job, drawn: Drawn, lower: Problem, upper: Problem
+    ) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
+        """What each instruction of a task measures of the two problems."""
+        below: list[Measured] = []
+        above: list[Measured] = []
         with drawn.fed(lower, upper):
             for instruction in job.window.body:
                 if isinstance(instruction, EnvStep):
@@ -193,6 +213,12 @@ class Worker:
                 below.append(self._executor.meters[lower.name].drain())
                 above.append(self._executor.meters[upper.name].drain())
         return tuple(below), tuple(above)
+
+
+def _drawn(tasks: Sequence[Task], random: RandomState) -> Drawn:
+    """What the passes of some tasks are made on; nobody asks for the step."""
+    loops = tuple(tuple(Moment(batch, 0, random) for batch in task.lower) for task in tasks)
+    return Drawn(loops, tuple(Moment(task.upper, 0, random) for task in tasks))
 
 
 def _program(blueprint: Blueprint) -> Program:

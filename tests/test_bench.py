@@ -55,7 +55,7 @@ def test_the_first_update_is_that_of_the_reference(name: str, problem: str):
     try:
         session = library.session(job)
     except UnsupportedError:
-        assert name in {"mlograph, vectorized", "mlograph, processes"}
+        assert name in {"mlograph, vectorized", "mlograph, processes", "mlograph, both"}
         assert not job.setting.restarts
         return
     before = flat(session)

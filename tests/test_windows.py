@@ -86,23 +86,53 @@ def test_a_cpu_has_eight_tasks_at_once_unless_asked_for_more(
     assert window.chunks(device) == sizes
 
 
+@pytest.mark.parametrize(
+    ("count", "workers", "chunk", "sizes"),
+    [
+        (16, 2, None, (8, 8)),
+        (16, 3, None, (6, 5, 5)),
+        (25, 2, None, (7, 6, 6, 6)),
+        (5, 2, 2, (2, 1, 1, 1)),
+        (3, 8, None, (1, 1, 1)),
+        (4, 1, 9, (4,)),
+    ],
+)
+def test_worker_processes_share_the_tasks_evenly(
+    count: int, workers: int, chunk: int | None, sizes: tuple[int, ...]
+):
+    window = Tasks("upper", "inner", count, (Step("inner"), Backward("upper")), chunk=chunk)
+    assert window.shares(workers) == sizes
+
+
 TRIED = "(it tries worker processes on a CPU, where more than a minute is left)"
-WORKERS = f"in worker processes (one for each processor core): a run keeps what is fastest {TRIED}"
+EACH = "in worker processes (one for each processor core)"
+KEPT = f"a run keeps what is fastest {TRIED}"
 ONE = "a run keeps what is fastest not in worker processes: one worker is no faster (workers: 1)"
 
 
 @pytest.mark.parametrize(
     ("execution", "text"),
     [
-        ({}, f"4 loops of inner one by one, all at once or {WORKERS}"),
+        ({}, f"4 loops of inner one by one, all at once, {EACH} or both: {KEPT}"),
         ({"chunk": 3, "workers": 1}, f"4 loops of inner one by one or at most 3 at once: {ONE}"),
         (
             {"workers": 3},
-            "4 loops of inner one by one, all at once or in 3 worker processes: a run keeps what "
-            f"is fastest {TRIED}",
+            f"4 loops of inner one by one, all at once, in 3 worker processes or both: {KEPT}",
         ),
         ({"tasks": "vectorized"}, "4 loops of inner, all at once"),
         ({"tasks": "vectorized", "chunk": 3}, "4 loops of inner, at most 3 at once"),
+        (
+            {"tasks": "both"},
+            "4 loops of inner, at most 4 at once in worker processes, one for each processor core",
+        ),
+        (
+            {"tasks": "both", "workers": 3},
+            "4 loops of inner, at most 2 at once in each of 3 worker processes",
+        ),
+        (
+            {"tasks": "both", "workers": 1, "chunk": 3},
+            "4 loops of inner, at most 2 at once in 1 worker process",
+        ),
         (
             {"tasks": "sequential"},
             "loops below outer one by one: asked for (engine.execution.tasks)",
@@ -168,9 +198,10 @@ def test_what_cannot_be_vectorised_may_be_spread_over_processes(changes: Any, re
     (window,) = meta(**changes).plan().tasks
     assert isinstance(window, Tasks) and window.ways == ("sequential", "processes")
     text = tasks_paragraph(meta(**changes))
-    assert text == f"4 loops of inner one by one or {WORKERS} not at once: {reason}"
-    (window,) = meta(execution={"tasks": "vectorized"}, **changes).plan().tasks
-    assert window == OneByOne("outer", reason)
+    assert text == f"4 loops of inner one by one or {EACH}: {KEPT} not at once: {reason}"
+    for way in ("vectorized", "both"):
+        (window,) = meta(execution={"tasks": way}, **changes).plan().tasks
+        assert window == OneByOne("outer", reason)
     assert isinstance(meta(execution={"tasks": "processes"}, **changes).plan().tasks[0], Tasks)
 
 

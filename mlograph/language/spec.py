@@ -282,10 +282,11 @@ class EarlyStoppingSpec(Spec):
 class ExecutionSpec(Spec):
     """How instructions are carried out; the numbers are the same whatever is said here."""
 
-    tasks: Literal["auto", "vectorized", "sequential", "processes"] = Field(
+    tasks: Literal["auto", "vectorized", "sequential", "processes", "both"] = Field(
         default="auto",
         description="inner loops that do not depend on one another: vectorized: at once; "
         "sequential: one by one; processes: spread over worker processes with a thread each; "
+        "both: a share of them at once in each worker process; "
         "auto: as is fastest, which the first of them show; workers only in runs of minutes",
     )
     chunk: PositiveInt | None = Field(

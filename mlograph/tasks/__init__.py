@@ -3,11 +3,11 @@
 Vectorised: parameters of the lower problem get an axis of tasks, and its loss is vmapped.
 Gradients, products, solvers and optimisers stay outside and work on all tasks together; only inner
 products know the axis (`trees.dot_each`, `trees.norm_each`). In processes: each runs some of the
-loops as this one would.
+loops as this one would, or a share of them at once.
 """
 
 from __future__ import annotations
 
-from mlograph.tasks.runner import TaskRunner
+from mlograph.tasks.runner import Came, TaskRunner
 
-__all__ = ["TaskRunner"]
+__all__ = ["Came", "TaskRunner"]

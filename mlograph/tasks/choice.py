@@ -12,14 +12,16 @@ from mlograph.plan import Way
 _UNCOUNTED = 1
 _COUNTED = 3
 
+WORKERS: frozenset[Way] = frozenset({"processes", "both"})
+
 
 @final
 @dataclass
 class Choice:
     """Tries several ways, and keeps the one whose fastest window was fastest.
 
-    What one process can do is tried first, in turn; worker processes, which take seconds to start,
-    when that is known.
+    What one process can do is tried first, in turn; then the ways of worker processes, which take
+    seconds to start.
 
     Attributes:
         way: what was chosen; None as long as ways are tried.
@@ -39,16 +41,14 @@ class Choice:
         """How to run the next window."""
         if self.way is not None:
             return self.way
-        if self.before_workers:
-            return "processes"
-        alone = [way for way in self.seconds if way != "processes"]
-        return min(alone, key=lambda way: len(self.seconds[way]))
+        left = [way for way in self.seconds if (way in WORKERS) == self.before_workers]
+        return min(left, key=lambda way: len(self.seconds[way]))
 
     @property
     def before_workers(self) -> bool:
         """Whether worker processes are all that is left to be tried."""
-        tried = {way for way in self.seconds if self._is_known(way)}
-        return self.way is None and self.seconds.keys() - tried == {"processes"}
+        left = {way for way in self.seconds if not self._is_known(way)}
+        return self.way is None and bool(left) and left <= WORKERS
 
     def took(self, way: Way, seconds: float) -> bool:
         """A window was run; whether that settles it."""
@@ -61,15 +61,16 @@ class Choice:
         """Choose a way, whatever was measured."""
         self.way, self.seconds = way, {}
 
-    def drop(self, way: Way) -> bool:
-        """Choose without a way, even if it was chosen before; whether that settles it."""
-        del self.seconds[way]
+    def drop(self, *ways: Way) -> bool:
+        """Choose without some ways, even if one was chosen before; whether that settles it."""
+        for way in ways:
+            self.seconds.pop(way, None)
         self.way = None
         return self._settled()
 
-    def forget(self, way: Way) -> None:
-        """What was measured of a way that is not chosen yet will not be so again."""
-        if self.way is None and way in self.seconds:
+    def forget(self, *ways: Way) -> None:
+        """What was measured of ways of which none is chosen yet will not be so again."""
+        for way in self.seconds.keys() & ways if self.way is None else ():
             self.seconds[way] = []
 
     @property

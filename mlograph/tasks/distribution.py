@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import final
 
 import torch
@@ -49,10 +50,10 @@ _LOW_TOLERANCE = 0.2
 
 @dataclass(frozen=True)
 class Gathered:
-    """What came of a window, a loop at a time.
+    """What came of a window, as workers told it.
 
     Attributes:
-        answers: of the loops that workers did, in order.
+        answers: of the loops that they did, in order.
         seconds: that the window took, without what was done twice to compare.
         solutions: none, since what there is to say of them has been measured.
     """
@@ -112,8 +113,12 @@ class Distribution:
     def __len__(self) -> int:
         return len(self._pool)
 
-    def begin(self, drawn: Drawn) -> dict[int, int]:
+    def begin(self, drawn: Drawn, *, at_once: bool) -> dict[int, int]:
         """Give the workers the first loops of a window; how many answers each of them owes.
+
+        Args:
+            drawn: the batches of the loops.
+            at_once: each worker runs a share of them at once.
 
         Raises:
             NotAtOnceError: a batch cannot be sent.
@@ -126,10 +131,8 @@ class Distribution:
         lower, upper = _setting(self._lower), _setting(self._upper)
         # Drawing batches moved nothing; a loop counts from here.
         compiled = self._program.compiling.chosen()
-        jobs = [
-            Job(self._window, tasks, lower, upper, compiled)
-            for tasks in _dealt(drawn, len(self._pool))
-        ]
+        dealt = self._shared_out(drawn) if at_once else _dealt(drawn, len(self))
+        jobs = [Job(self._window, tasks, lower, upper, compiled, at_once) for tasks in dealt]
         try:
             messages = [packed(job) for job in jobs]
         except Exception as error:
@@ -137,7 +140,7 @@ class Distribution:
         self._waiting = deque(messages[len(self._pool) :])
         for number in range(len(self._pool)):
             self._pool.send(number, messages[number])
-        return {number: len(jobs[number].tasks) for number in range(len(self._pool))}
+        return {number: jobs[number].answers for number in range(len(self._pool))}
 
     def finish(self, owed: dict[int, int]) -> tuple[Done, ...]:
         """The answers, in the order of the tasks; who is done first is given more of them.
@@ -172,13 +175,12 @@ class Distribution:
             seed_everything(seed_of(self._program.seed, self._upper, number))
             yield
 
-    def compare(self, answer: Done) -> None:
-        """See whether a worker's gradient is the one that this process has just accumulated.
+    def compare(self, answer: Done, here: Vector) -> None:
+        """See whether a worker's gradient is the one that this process has found.
 
         Raises:
             NotAtOnceError: it is another one.
         """
-        here = {n: p.grad for n, p in self._upper.model.params.items() if p.grad is not None}
         there = self._gradient(answer)
         self.compared = True
         if here.keys() == there.keys():
@@ -215,6 +217,10 @@ class Distribution:
         """End the workers."""
         self._pool.close()
         self._block.close()
+
+    def _shared_out(self, drawn: Drawn) -> list[tuple[Task, ...]]:
+        left = iter(_tasks(drawn))
+        return [tuple(islice(left, size)) for size in self._window.shares(len(self))]
 
     def _gradient(self, answer: Done) -> Vector:
         number = str(answer.number)
@@ -268,13 +274,17 @@ def _dealt(drawn: Drawn, workers: int) -> list[tuple[Task, ...]]:
     Cores differ in how fast they are. What is sent together has its tensors once, so half of the
     tasks are dealt at once.
     """
-    tasks = [
-        Task(number, tuple(one.batch for one in loop), end.batch)
-        for number, (loop, end) in enumerate(zip(drawn.lower, drawn.upper, strict=True))
-    ]
+    tasks = _tasks(drawn)
     size = max(1, len(tasks) // (2 * workers))
     first = [tuple(tasks[at : at + size]) for at in range(0, size * workers, size)]
     return [*first, *((task,) for task in tasks[size * workers :])]
+
+
+def _tasks(drawn: Drawn) -> list[Task]:
+    return [
+        Task(number, tuple(one.batch for one in loop), end.batch)
+        for number, (loop, end) in enumerate(zip(drawn.lower, drawn.upper, strict=True))
+    ]
 
 
 def _setting(problem: Problem) -> Setting:

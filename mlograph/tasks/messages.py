@@ -109,6 +109,7 @@ class Job:
         lower: the problem below, as it is when the window begins.
         upper: the one above.
         compiled: what was chosen to be compiled, and what not.
+        at_once: the tasks are run at once, and have one answer.
     """
 
     window: Tasks
@@ -116,6 +117,12 @@ class Job:
     lower: Setting
     upper: Setting
     compiled: Chosen
+    at_once: bool = False
+
+    @property
+    def answers(self) -> int:
+        """How many there will be."""
+        return 1 if self.at_once else len(self.tasks)
 
 
 Measured = dict[str, dict[str, Any]]
@@ -123,10 +130,10 @@ Measured = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Done:
-    """What came of one inner loop; the gradient lies in the shared memory.
+    """What came of one inner loop, or of several at once; the gradient lies in the shared memory.
 
     Attributes:
-        number: of the task.
+        number: of the task, or the first one of several.
         gradient: names of the parameters above that it has a gradient for.
         lower: what was measured in each instruction, of the problem below.
         upper: the same of the one above.

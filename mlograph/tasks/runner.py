@@ -1,4 +1,4 @@
-"""Runs windows of tasks in one of three ways, and finds out which is best."""
+"""Runs windows of tasks in one of four ways, and finds out which is best."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any, final
 import torch
 
 from mlograph.envs.protocol import RepeatingEnv
-from mlograph.errors import MlographError, UsageError
+from mlograph.errors import UsageError
 from mlograph.plan import EnvStep, Instruction, Tasks, Way
-from mlograph.problem import Problem
 from mlograph.program import Program
 from mlograph.randomness import RandomState
-from mlograph.tasks.choice import Choice
+from mlograph.tasks.choice import WORKERS, Choice
 from mlograph.tasks.distribution import Gathered
 from mlograph.tasks.drawing import Drawn, draw
 from mlograph.tasks.processes import Processes
@@ -24,6 +23,8 @@ from mlograph.tasks.window import Outcome, commit, compute
 from mlograph.tasks.worth import against, possible
 
 Execute = Callable[[Instruction], None]
+# What came of a window that was not run one by one.
+Came = Outcome | Gathered
 
 
 @final
@@ -66,7 +67,7 @@ class TaskRunner:
         self.choices = {name: Choice(**one) for name, one in state["choices"].items()}
         for choice in self.choices.values():
             # Workers start again, and their first window is slow again.
-            choice.forget("processes")
+            choice.forget(*WORKERS)
         self._remarks = list(state["remarks"])
         self._random = set(state["random"])
         self._processes.said = set(state["said"])
@@ -76,7 +77,7 @@ class TaskRunner:
         taken, self._remarks = self._remarks, []
         return taken
 
-    def run(self, window: Tasks, execute: Execute) -> Outcome | Gathered | None:
+    def run(self, window: Tasks, execute: Execute) -> Came | None:
         """Run a window, and give what came of it if it was run at once.
 
         Raises:
@@ -100,7 +101,7 @@ class TaskRunner:
             self._refused(choice.way, window, refused)
             return None
 
-    def _try(self, window: Tasks, drawn: Drawn, execute: Execute) -> Outcome | Gathered | None:
+    def _try(self, window: Tasks, drawn: Drawn, execute: Execute) -> Came | None:
         """Run a window as comes next, and see how long it takes."""
         choice = self.choices[window.upper]
         way, began = choice.next(), _clock(self._program)
@@ -113,16 +114,14 @@ class TaskRunner:
         seconds = _clock(self._program) - began
         if choice.took(way, outcome.seconds if isinstance(outcome, Gathered) else seconds):
             self._settled(window)
-        elif way != "processes" and choice.before_workers:
+        elif way not in WORKERS and choice.before_workers:
             reason = against(window, self._program, min(choice.best.values()))
             if reason:
-                choice.drop("processes")
+                choice.drop(*WORKERS)
                 self._settled(window, f"; worker processes are not tried: {reason}")
         return outcome
 
-    def _run(
-        self, way: Way, window: Tasks, drawn: Drawn, execute: Execute
-    ) -> Outcome | Gathered | None:
+    def _run(self, way: Way, window: Tasks, drawn: Drawn, execute: Execute) -> Came | None:
         """Run a window in one of the ways.
 
         Raises:
@@ -131,10 +130,11 @@ class TaskRunner:
         choice = self.choices[window.upper]
         if way == "vectorized":
             return self._at_once(window, drawn, execute)
-        if way == "processes":
+        if way in WORKERS:
             one_by_one = partial(self._one_by_one, window, execute)
-            trial = choice.way is None
-            found = self._processes.run(window, drawn, one_by_one, trial=trial)
+            found = self._processes.run(
+                window, drawn, one_by_one, at_once=way == "both", trial=choice.way is None
+            )
             self._remarks += self._processes.take_remarks()
             return found
         before = RandomState.capture(self._program.device)
@@ -148,7 +148,7 @@ class TaskRunner:
         lower, upper = problems[window.lower], problems[window.upper]
         before = RandomState.capture(lower.device)
         try:
-            outcome = _computed(window, drawn, lower, upper)
+            outcome = compute(window, drawn, lower, upper)
             drew = not before.same(RandomState.capture(lower.device))
             if drew and self.choices[window.upper].way is None:
                 raise NotAtOnceError("losses draw random numbers, which would be others at once")
@@ -183,7 +183,7 @@ class TaskRunner:
         why = f"the loops of '{window.lower}' cannot run {_WORDS[way]}: {refused.reason}"
         if window.asked:
             raise UsageError(f"engine.execution.tasks: {why} (write auto or sequential)")
-        settled = choice.drop(way)
+        settled = choice.drop(*(WORKERS if way in WORKERS else (way, "both")))
         self._remarks.append(f"{why}; they run {_WORDS[choice.way or 'sequential']}")
         if settled and len(choice.best) > 1:
             self._settled(window)
@@ -191,7 +191,7 @@ class TaskRunner:
     def _settled(self, window: Tasks, but: str = "") -> None:
         """Tell what was chosen, and end what was not."""
         choice = self.choices[window.upper]
-        if choice.way != "processes":
+        if choice.way not in WORKERS:
             self._processes.end(window)
         took = [f"{seconds:.3g} s {_WORDS[way]}" for way, seconds in choice.best.items()]
         listed = " and ".join(filter(None, [", ".join(took[:-1]), took[-1]]))
@@ -205,6 +205,7 @@ _WORDS: Mapping[Way, str] = {
     "sequential": "one by one",
     "vectorized": "at once",
     "processes": "in processes",
+    "both": "at once in processes",
 }
 
 
@@ -224,19 +225,7 @@ def _ways(window: Tasks, program: Program) -> tuple[Way, ...]:
         return ("sequential",)
     if window.asked or possible(window, program):
         return window.ways
-    return tuple(way for way in window.ways if way != "processes")
-
-
-def _computed(window: Tasks, drawn: Drawn, lower: Problem, upper: Problem) -> Outcome:
-    """A whole window at once; the problems know nothing of it yet.
-
-    Raises:
-        NotAtOnceError: whatever the reason.
-    """
-    try:
-        return compute(window, drawn, lower, upper)
-    except (MlographError, RuntimeError) as error:
-        raise NotAtOnceError(_first_sentence(str(error))) from error
+    return tuple(way for way in window.ways if way not in WORKERS)
 
 
 def _clock(program: Program) -> float:
@@ -244,11 +233,3 @@ def _clock(program: Program) -> float:
     if program.device.type == "cuda":
         torch.cuda.synchronize(program.device)
     return time.perf_counter()
-
-
-def _first_sentence(text: str) -> str:
-    """What torch says of vmap goes on for long; the place in the user's code comes last."""
-    line = " ".join(text.split())
-    sentence, _, rest = line.partition(". ")
-    place = rest[rest.rfind(" (") :] if rest.endswith(")") else ""
-    return sentence + place

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mlograph import trees
+from mlograph.errors import MlographError
 from mlograph.language.methods import Unroll
 from mlograph.linear import Solution
 from mlograph.meter import Meter
@@ -87,9 +88,15 @@ def compute(window: Tasks, drawn: Drawn, lower: Problem, upper: Problem) -> Outc
     """Run a window; the upper problem is not touched, the lower one restarted.
 
     Raises:
-        NotAtOnceError: its tasks must be run one by one.
-        UsageError: a loss failed.
+        NotAtOnceError: its tasks must be run one by one, whatever the reason.
     """
+    try:
+        return _computed(window, drawn, lower, upper)
+    except (MlographError, RuntimeError) as error:
+        raise NotAtOnceError(_first_sentence(str(error))) from error
+
+
+def _computed(window: Tasks, drawn: Drawn, lower: Problem, upper: Problem) -> Outcome:
     check(lower, upper)
     stacker, gradient = Stacker(), Vector()
     below: list[Measured] = []
@@ -148,6 +155,14 @@ def _check_finite(gradient: Vector, *measured: list[Measured]) -> None:
     sums = [x.sum() for column in told for x in column] + [x.sum() for x in gradient.values()]
     if not bool(torch.stack(sums).isfinite().all()):
         raise NotAtOnceError("a number is not finite", lasting=False)
+
+
+def _first_sentence(text: str) -> str:
+    """What torch says of vmap goes on for long; the place in the user's code comes last."""
+    line = " ".join(text.split())
+    sentence, _, rest = line.partition(". ")
+    place = rest[rest.rfind(" (") :] if rest.endswith(")") else ""
+    return sentence + place
 
 
 def _last(value: object, stacked: Tensor) -> object:

@@ -23,7 +23,7 @@ from mlograph.result import RunResult
 from mlograph.views import View
 
 HERE = os.getpid()
-WINDOWS = 14
+WINDOWS = 18
 # Seconds that losses pretend to have taken in this process.
 PRETENDED = [0.0]
 
@@ -82,8 +82,8 @@ def test_workers_are_kept_where_they_are_fastest():
     (text,) = told(result)
     number = r"\d[\d.e-]* s"
     assert re.fullmatch(
-        rf"3 loops of 'lower' take {number} one by one, {number} at once and {number} in "
-        "processes: from here engine.execution.tasks is processes",
+        rf"3 loops of 'lower' take {number} one by one, {number} at once, {number} in processes "
+        rf"and {number} at once in processes: from here engine.execution.tasks is (processes|both)",
         text,
     )
 
@@ -104,7 +104,8 @@ def test_workers_that_are_slower_are_ended():
             for instruction in program.plan.executed:
                 executor.execute(instruction)
         (text,) = [text for text in executor.remarks if "from here" in text]
-        assert not text.endswith("is processes") and " s in processes" in text
+        assert text.endswith(("is sequential", "is vectorized"))
+        assert " s in processes" in text and " s at once in processes" in text
         assert not children()
     finally:
         executor.close()
@@ -198,8 +199,8 @@ CALLS, LIFE = [0], 60
 @pytest.mark.slow
 def test_workers_that_die_leave_the_run_to_the_better_of_the_others():
     first, second, third = told(auto(deadly, steps=40).run(quiet=True))
-    assert first.endswith("is processes")
-    assert second.startswith("the loops of 'lower' cannot run in processes: worker process ")
+    assert first.endswith(("is processes", "is both"))
+    assert re.match("the loops of 'lower' cannot run (at once )?in processes: worker ", second)
     assert "was ended by SIGKILL; the system does that where memory runs out" in second
     assert second.endswith("; they run at once")
     assert third.endswith("is vectorized")
@@ -210,7 +211,7 @@ def test_workers_that_die_leave_the_run_to_the_better_of_the_others():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [5, 10, 13])
+@pytest.mark.parametrize("stop", [5, 10, 15, 17])
 def test_a_run_that_goes_on_finds_the_same_numbers(stop: int, tmp_path: Path):
     class Stop:
         def start(self, total: int) -> None: ...
@@ -220,11 +221,11 @@ def test_a_run_that_goes_on_finds_the_same_numbers(stop: int, tmp_path: Path):
             if step == stop:
                 os.kill(HERE, signal.SIGINT)
 
-    whole = auto(slow_here, steps=16).run(quiet=True)
+    whole = auto(slow_here, steps=20).run(quiet=True)
     with pytest.raises(KeyboardInterrupt, match="go on with"):
-        auto(slow_here, steps=16).run(tmp_path, [Stop()], quiet=True)
+        auto(slow_here, steps=20).run(tmp_path, [Stop()], quiet=True)
     (folder,) = tmp_path.glob("*/*")
-    went_on = auto(slow_here, steps=16).resume(folder, quiet=True)
+    went_on = auto(slow_here, steps=20).resume(folder, quiet=True)
     for name, module in whole.modules.items():
         for x, y in zip(module.parameters(), went_on.modules[name].parameters(), strict=True):
             assert torch.allclose(x, y, rtol=0, atol=1e-9)

@@ -21,7 +21,7 @@ from mlograph.plan import Update, Way
 from mlograph.tasks.choice import Choice
 from mlograph.views import View
 
-WAYS: tuple[Way, ...] = ("sequential", "vectorized", "processes")
+WAYS: tuple[Way, ...] = ("sequential", "vectorized", "processes", "both")
 
 
 def chosen(**seconds: float) -> Choice:
@@ -48,8 +48,8 @@ def test_workers_are_tried_when_the_others_are_known_and_these_in_turn():
     while choice.way is None:
         order.append(choice.next())
         choice.took(order[-1], 1.0)
-        assert choice.before_workers == (8 <= len(order) < 12)
-    assert order == ["sequential", "vectorized"] * 4 + ["processes"] * 4
+        assert choice.before_workers == (8 <= len(order) < 16)
+    assert order == ["sequential", "vectorized"] * 4 + ["processes", "both"] * 4
 
 
 def test_after_it_is_settled_nothing_is_measured():
@@ -68,7 +68,7 @@ def test_what_cannot_be_done_is_no_longer_tried():
     assert not choice.drop("vectorized")
     assert not choice.took("vectorized", 1.0), "the window in which that was found out"
     assert [choice.next() for _ in range(2)] == ["sequential"] * 2
-    assert choice.drop("processes") and choice.way == "sequential"
+    assert choice.drop("processes", "both") and choice.way == "sequential"
     assert not choice.took("processes", 1.0)
 
 
@@ -80,9 +80,9 @@ def test_what_was_chosen_and_fails_leaves_the_better_of_the_others():
 
 def test_workers_that_start_again_are_measured_again():
     choice = Choice.among(WAYS)
-    for _ in range(10):
+    for _ in range(11):
         choice.took(choice.next(), 1.0)
-    assert len(choice.seconds["processes"]) == 2
+    assert [len(choice.seconds[way]) for way in ("processes", "both")] == [2, 1]
     program = bound(tasks("auto", count=2))
     executor = Executor(program)
     state = executor.state_dict()
@@ -93,6 +93,7 @@ def test_workers_that_start_again_are_measured_again():
         "sequential": 4,
         "vectorized": 4,
         "processes": 0,
+        "both": 0,
     }
 
 
@@ -125,7 +126,7 @@ def test_what_was_chosen_is_recorded_in_the_run_directory(tmp_path: Path):
     assert choice.endswith(("is vectorized", "is sequential"))
     assert but.startswith("worker processes are not tried: the rest of the run takes about ")
     plan = " ".join((result.directory / "plan.txt").read_text().split())
-    assert "2 loops of lower one by one, all at once or in worker processes" in plan
+    assert "2 loops of lower one by one, all at once, in worker processes" in plan
 
 
 def test_a_choice_survives_a_checkpoint():
@@ -194,7 +195,7 @@ def test_what_the_env_makes_of_the_answers_is_not_drawn_before_them():
     engine = {"steps": 1}
     choices = Executor(bound(tasks("auto", env=Answered(shots=6), engine=engine))).state_dict()
     assert choices["tasks"]["choices"]["upper"]["way"] == "sequential"
-    for way in ("vectorized", "processes"):
+    for way in WAYS[1:]:
         message = failure(lambda way=way: tasks(way, env=Answered(shots=6)).run(quiet=True))
         assert message == (
             "engine.execution.tasks: the next step of the Env follows from what is done with this "

@@ -60,9 +60,16 @@ def worker(program: Program) -> Worker:
     return Worker(unpacked(_packed_blueprint(program, layout)), block)
 
 
-def done(worker: Worker, program: Program, window: Tasks, some: Sequence[OneTask]) -> list[Done]:
+def done(
+    worker: Worker,
+    program: Program,
+    window: Tasks,
+    some: Sequence[OneTask],
+    *,
+    at_once: bool = False,
+) -> list[Done]:
     lower, upper = (_setting(program.problems[name]) for name in (window.lower, window.upper))
-    answers = list(worker.answers(Job(window, tuple(some), lower, upper, {})))
+    answers = list(worker.answers(Job(window, tuple(some), lower, upper, {}, at_once)))
     assert all(isinstance(answer, Done) for answer in answers), answers
     return [answer for answer in answers if isinstance(answer, Done)]
 
@@ -107,3 +114,25 @@ def test_a_loop_gives_the_same_whatever_its_worker_did_before(
     assert all(torch.equal(x, y) for x, y in zip(alone, gradients(), strict=True))
     assert any(bool(x.any()) for x in alone)
     assert last.end is not None and last.end.updates == 4 * 3
+
+
+def test_several_at_once_have_one_answer_with_the_sum_of_their_gradients(
+    worker: Worker, program: Program, window: Tasks, loops: list[OneTask]
+):
+    def gradient(number: int) -> list[torch.Tensor]:
+        key = ("gradient", str(number))
+        return [x.clone() for name, x in worker._tensors.items() if name[:2] == key]
+
+    each = done(worker, program, window, loops)
+    wanted = [sum(parts) for parts in zip(*map(gradient, range(1, 4)), strict=True)]
+    (together,) = done(worker, program, window, loops[1:], at_once=True)
+    assert together.number == 1
+    assert all(torch.allclose(x, y) for x, y in zip(gradient(1), wanted, strict=True))
+    (alone,), last = together.lower, each[-1]
+    assert alone["counts"]["loss"] == 3 * 3
+    sums = [one["sums"].get("loss", 0.0) for answer in each[1:] for one in answer.lower]
+    assert float(alone["sums"]["loss"]) == pytest.approx(sum(map(float, sums)))
+    assert together.end is not None and last.end is not None
+    assert together.end.updates == last.end.updates
+    for name, x in last.end.tensors.items():
+        assert torch.allclose(x, together.end.tensors[name])

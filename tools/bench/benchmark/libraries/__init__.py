@@ -11,6 +11,7 @@ from benchmark.libraries.protocol import Library
 LIBRARIES = {
     "mlograph": ("mlograph", "mlograph", "SEQUENTIAL"),
     "mlograph, processes": ("mlograph", "mlograph", "PROCESSES"),
+    "mlograph, both": ("mlograph", "mlograph", "BOTH"),
     "mlograph, vectorized": ("mlograph", "mlograph", "VECTORIZED"),
     "mlograph, compiled": ("mlograph", "mlograph", "COMPILED"),
     "loop": ("torch", "loop", "LIBRARY"),

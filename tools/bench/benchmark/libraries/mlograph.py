@@ -105,7 +105,7 @@ def graph(job: Job, execution: Mapping[str, str]) -> mlograph.Graph:
         "hypergradient": _method(job.problem.method),
         "precision": precision,
     }
-    processes = execution.get("tasks") == "processes"
+    processes = execution.get("tasks") in {"processes", "both"}
     workers = {"workers": torch.get_num_threads()} if processes else {}
     if setting.restarts:
         lower["start_from"] = "upper"
@@ -158,4 +158,5 @@ class Tape:
 SEQUENTIAL = Mlograph(tasks="sequential")
 PROCESSES = Mlograph(tasks="processes")
 VECTORIZED = Mlograph(tasks="vectorized")
+BOTH = Mlograph(tasks="both")
 COMPILED = Mlograph(tasks="sequential", compile="on")
