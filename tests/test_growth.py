@@ -16,6 +16,7 @@ from torch.nn.functional import mse_loss
 from mlograph.executor import Executor
 from mlograph.language.methods import METHODS
 from mlograph.loggers.protocol import Record
+from mlograph.plan import Tasks
 from mlograph.losses import proximal
 from mlograph.program import Program
 from mlograph.views import View
@@ -132,19 +133,18 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_memory_of_a_whole_run_is_flat(
-    way: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    # Sinks of a graph that Python makes write where the process works.
-    monkeypatch.chdir(tmp_path)
+def test_memory_of_a_whole_run_is_flat(way: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     torch.set_num_threads(1)
-    start = {"start_from": "upper"} if way in {"processes", "both"} else {}
+    spread = way in {"processes", "both"}
+    start = {"start_from": "upper"} if spread else {}
+    window = {"gradient_accumulation": 2} if spread else {}
     declared = pair(
-        problem(line(), judge, data=Batches(points(8)), optimizer="adam"),
+        problem(line(), judge, data=Batches(points(8)), optimizer="adam", **window),
         problem(line(seed=1), fit, data=Batches(points(8, seed=2)), hypergradient="cg", **start),
         steps=12_000,
         engine={"log_every": 20, **WAYS[way]},
     )
+    assert spread == any(isinstance(one, Tasks) for one in declared.plan().tasks)
     scale = Scale(2000, 12_000)
     declared.run(tmp_path, [scale], quiet=way != "verbose", verbose=way == "verbose")
     # Some of it are the records that the result holds.

@@ -20,6 +20,7 @@ LIBRARIES = {
     "higher": ("higher", "higher", "LIBRARY"),
     "BOAT": ("boat_torch", "boat", "LIBRARY"),
     "hypertorch": ("hypergrad", "hypertorch", "LIBRARY"),
+    "original iMAML": ("implicit_maml", "imaml", "LIBRARY"),
     "learn2learn": ("learn2learn", "learn2learn", "LIBRARY"),
 }
 
