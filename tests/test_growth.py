@@ -16,8 +16,8 @@ from torch.nn.functional import mse_loss
 from mlograph.executor import Executor
 from mlograph.language.methods import METHODS
 from mlograph.loggers.protocol import Record
-from mlograph.plan import Tasks
 from mlograph.losses import proximal
+from mlograph.plan import Tasks
 from mlograph.program import Program
 from mlograph.views import View
 
