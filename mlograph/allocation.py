@@ -9,38 +9,61 @@ tasks at once.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-# Blocks below the first are not mapped one by one; less than the second is not given back.
-_MAPPED_FROM = 1 << 30
-_KEPT_BELOW = (1 << 31) - 1
-
-# Numbers of mallopt(3).
+# Numbers of mallopt(3): less than the one is not given back, blocks from the other on are mapped
+# one by one and never kept.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BELOW, _MAPPED_FROM = (1 << 31) - 1, 1 << 30
+# Where glibc goes by itself in time, and the most that one before 2.35 takes.
+_USUAL_TRIM, _USUAL_MAPPED = 1 << 26, 1 << 25
+
+# Whoever sets one of these has the last word.
+_VARIABLES = frozenset({"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"})
+
+# One for each `kept` that has not ended.
+_users: list[object] = []
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Inside, this process keeps what it frees; at the end all is given back.
+
+    Nothing happens where its C library is not glibc, or its environment says how that shall do.
+    """
+    keep()
+    _users.append(None)
+    try:
+        yield
+    finally:
+        _users.pop()
+        library = _glibc()
+        if library is not None and not _users:
+            library.mallopt(_MMAP_THRESHOLD, _USUAL_MAPPED)
+            library.mallopt(_TRIM_THRESHOLD, _USUAL_TRIM)
+            library.malloc_trim(0)
 
 
 def keep() -> None:
-    """From now on this process keeps what it frees; nothing where its C library is not glibc."""
+    """From now on, for a process that does nothing else."""
     library = _glibc()
-    if library is not None:
-        library.mallopt(_MMAP_THRESHOLD, _MAPPED_FROM)
+    if library is None:
+        return
+    # With the second alone, the first would stay as low as it is.
+    if any(library.mallopt(_MMAP_THRESHOLD, most) for most in (_MAPPED_FROM, _USUAL_MAPPED)):
         library.mallopt(_TRIM_THRESHOLD, _KEPT_BELOW)
 
 
-def give_back() -> None:
-    """Give the system what has been kept until now, where it can be."""
-    library = _glibc()
-    if library is not None:
-        library.malloc_trim(0)
-
-
 def _glibc() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or _VARIABLES & os.environ.keys():
         return None
     try:
         library = ctypes.CDLL(None)
-        # Only glibc has it.
-        _ = library.gnu_get_libc_version
+        # The first is glibc's alone.
+        _ = library.gnu_get_libc_version, library.mallopt, library.malloc_trim
     except (OSError, AttributeError):
         return None
     return library

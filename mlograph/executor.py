@@ -8,7 +8,7 @@ from typing import Any, assert_never, final
 
 from torch import Tensor
 
-from mlograph import allocation, hyperparameters, trees
+from mlograph import hyperparameters, trees
 from mlograph.adjoints import Adjoints
 from mlograph.errors import MlographError, NumericError, UsageError
 from mlograph.fields import check_answers, doubt
@@ -44,8 +44,6 @@ class Executor:
 
     def __init__(self, program: Program, observer: Observer | None = None) -> None:
         self._program = program
-        if program.device.type == "cpu":
-            allocation.keep()
         self._perform = observed(self._carry_out, observer)
         self.meters = {name: Meter() for name in program.problems}
         self.skipped = dict.fromkeys(program.problems, 0)
@@ -90,9 +88,8 @@ class Executor:
                 assert_never(instruction)
 
     def close(self) -> None:
-        """End the processes that help, and give memory back; nothing is executed afterwards."""
+        """End the processes that help; nothing is executed afterwards."""
         self._tasks.close()
-        allocation.give_back()
 
     @contextmanager
     def aside(self, judge: str) -> Iterator[None]:

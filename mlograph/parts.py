@@ -45,8 +45,7 @@ def built(graph: ProblemGraph, plan: Plan, imports: Imports, folder: Path | None
         graph: what to build.
         plan: its schedule.
         imports: where components may come from.
-        folder: of the run, where sinks that a graph file names may write; the working folder if
-            there is none.
+        folder: where sinks that a graph file names may write; the working folder by default.
 
     Raises:
         GraphError: with everything that was found wrong.
@@ -67,7 +66,7 @@ def built(graph: ProblemGraph, plan: Plan, imports: Imports, folder: Path | None
         path: SpecPath = ("engine", "loggers")
         path = (*path, index) if len(engine.loggers) > 1 else path
         with found.piece():
-            loggers.append(_logger(component, imports, path, folder))
+            loggers.append(_logger(component, imports, path, folder or Path.cwd()))
     if program is None or found.faults:
         for logger in loggers:
             logger.close()
@@ -84,11 +83,8 @@ def _painter(component: Component, imports: Imports, path: SpecPath) -> Painter:
     return made
 
 
-def _logger(component: Component, imports: Imports, path: SpecPath, folder: Path | None) -> Logger:
-    """A sink; its relative path is one in the folder of the run, if there is one.
-
-    What a graph file names is written there and nowhere else, where Python may write anywhere.
-    """
+def _logger(component: Component, imports: Imports, path: SpecPath, folder: Path) -> Logger:
+    """A sink; what a graph file names is written in `folder`, where Python may write anywhere."""
     target = component.target
     if isinstance(target, str) and "." not in target:
         try:
@@ -98,16 +94,9 @@ def _logger(component: Component, imports: Imports, path: SpecPath, folder: Path
     made = build(component, imports, path)
     if not isinstance(made, Logger):
         raise GraphError([Fault(path, f"expected a logger, got a {type(made).__name__}")])
-    if not isinstance(made, PlacedLogger):
+    if imports.folder is None or not isinstance(made, PlacedLogger):
         return made
-    if imports.folder is None and (folder is None or _leads_elsewhere(made.path)):
-        return made
-    return made.placed(confined(made.path, folder or Path.cwd(), (*path, "path")))
-
-
-def _leads_elsewhere(name: str | Path) -> bool:
-    found = Path(name)
-    return found.is_absolute() or ".." in found.parts
+    return made.placed(confined(made.path, folder, (*path, "path")))
 
 
 def _validator(engine: EngineSpec, imports: Imports) -> Validator | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from mlograph.allocation import kept
 from mlograph.checkpoints import Signals, TooLongError, differences, facts, understood, within
 from mlograph.components import Imports
 from mlograph.errors import Interruption, MlographError, StorageError
@@ -22,6 +23,7 @@ from mlograph.plan import OneByOne, Plan
 from mlograph.portraits import portraits
 from mlograph.prefetch import Prefetching
 from mlograph.profiling import Watch
+from mlograph.program import Program
 from mlograph.randomness import seed_everything
 from mlograph.result import RunResult
 from mlograph.snapshot import placed_on
@@ -82,6 +84,7 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
         for logger in parts.loggers:
             stack.callback(logger.close)
         observer = watch.observer(parts.program.device) if watch is not None else None
+        stack.enter_context(_memory(parts.program, watch))
         keeper = Keeper(checkpoint, engine.checkpoint, signals, observer) if checkpoint else None
         prefetching = Prefetching.of(engine.execution.prefetch, parts.program)
         stack.callback(prefetching.close)
@@ -106,6 +109,12 @@ def run(  # noqa: PLR0913  (what a caller may ask for)
             training.train()
         pictures = draw()
     return _result(graph.spec.name, training, watch, pictures)
+
+
+def _memory(program: Program, watch: Watch | None) -> AbstractContextManager[None]:
+    """Memory is kept between updates, but where a profile shall tell who takes it."""
+    profiled = watch is not None and watch.profile is not None
+    return nullcontext() if profiled or program.device.type != "cpu" else kept()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import final
 
 import torch
 
+from mlograph.allocation import keep
 from mlograph.batches import NoFeed
 from mlograph.children import import_local, leave_with
 from mlograph.compiling import Compiling
@@ -61,6 +62,7 @@ def main(parent: int, channel: int, descriptor: int) -> None:
     threading.Thread(target=leave_with, args=(parent,), daemon=True).start()
     connection = Connection(channel)
     torch.set_num_threads(1)
+    keep()
     # The run knows what is wrong by then, and tells it.
     try:
         worker = _made(connection, descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,38 +23,52 @@ def work():
 def size():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
 
-{before}
-for _ in range(30):
-    work()
-begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    work()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun)
-full = size()
-allocation.give_back()
-print(full - size())
+def faults():
+    for _ in range(30):
+        work()
+    begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun
+
+before = size()
+print(faults())
+with allocation.kept():
+    with allocation.kept():
+        pass
+    print(faults())
+    full = size()
+print(full - size(), size() - before)
 """
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 
 
-def measured(before: str) -> Sequence[float]:
-    """Pages that the system gave in ten rounds of 108 MB, and MB that it was given back then."""
+def measured(**environment: str) -> Sequence[float]:
+    """Pages given in ten rounds of 108 MB, before and inside; MB given back in the end, and left."""
     done = subprocess.run(
-        [sys.executable, "-c", WORK.format(before=before)],
+        [sys.executable, "-c", WORK],
         capture_output=True,
         text=True,
         check=True,
+        env={k: x for k, x in os.environ.items() if "MALLOC" not in k} | environment,
     )
     return [float(line) for line in done.stdout.split()]
 
 
 @linux
 def test_no_page_is_given_twice_and_in_the_end_all_are_given_back():
-    assert measured("")[0] > 10_000
-    pages, back = measured("allocation.keep()")
-    assert pages < 1_000
+    before, inside, back, left = measured()
+    assert before > 10_000
+    assert inside < 1_000
     assert back > 90
+    assert left < 20
+
+
+@linux
+def test_what_the_environment_says_is_left_as_it_is():
+    before, inside, *_ = measured(MALLOC_TRIM_THRESHOLD_="100000")
+    assert min(before, inside) > 10_000
 
 
 @pytest.mark.parametrize("error", [OSError, AttributeError])
@@ -64,5 +79,5 @@ def test_other_libraries_are_left_as_they_are(
         raise error
 
     monkeypatch.setattr("ctypes.CDLL", missing)
-    allocation.keep()
-    allocation.give_back()
+    with allocation.kept():
+        allocation.keep()

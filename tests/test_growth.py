@@ -133,7 +133,11 @@ WAYS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_memory_of_a_whole_run_is_flat(way: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_memory_of_a_whole_run_is_flat(
+    way: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    # Sinks of a graph that Python makes write where the process works.
+    monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
     spread = way in {"processes", "both"}
     start = {"start_from": "upper"} if spread else {}

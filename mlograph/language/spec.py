@@ -280,7 +280,7 @@ class EarlyStoppingSpec(Spec):
 
 
 class ExecutionSpec(Spec):
-    """How instructions are carried out; the numbers are the same whatever is said here."""
+    """How instructions are carried out; the numbers are the same but for rounding errors."""
 
     tasks: Literal["auto", "vectorized", "sequential", "processes", "both"] = Field(
         default="auto",

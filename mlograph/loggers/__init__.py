@@ -2,7 +2,7 @@
 
 Another package adds a sink by an entry point of the group `mlograph.loggers`, whose name is what
 `engine.loggers` calls it: a class that is a `mlograph.loggers.protocol.Logger`. If it is a
-`PlacedLogger` too, each run has one in its own folder; if it is a
+`PlacedLogger` too, a graph file's runs each have one in their own folder; if it is a
 `ContinuedLogger` or a `RecallingLogger`, resumed runs go on with it.
 """
 

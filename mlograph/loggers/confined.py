@@ -38,8 +38,6 @@ def confined(name: object, folder: Path, path: SpecPath) -> Path:
     Raises:
         GraphError: it is no text, leads out of the folder, or is a file that the run writes itself.
     """
-    if isinstance(name, Path):
-        name = str(name)
     if not isinstance(name, str) or not name or not name.isprintable():
         raise GraphError([Fault(path, f"expected the name of a file, got {name!r}")])
     parts = name.replace("\\", "/").split("/")

@@ -51,7 +51,7 @@ class Logger(Protocol):
 
 @runtime_checkable
 class PlacedLogger(Logger, Protocol):
-    """A sink that writes to one file or folder; a relative one lies in the folder of the run."""
+    """A sink that writes to one file or folder; a graph file's is put in the folder of its run."""
 
     @property
     def path(self) -> str | Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Protocol, final
 
 from mlograph import trees
@@ -81,7 +83,7 @@ class Processes:
                     f"engine.execution.tasks: {gone.reason} (write sequential to do without)"
                 ) from gone
             one_by_one(first.left)
-            raise NotAtOnceError(gone.reason) from gone
+            raise NotAtOnceError(gone.reason, gone=True) from gone
         for answer in answers:
             compiling.adopt(answer.compiled or {})
             self._remark(answer.told)
@@ -196,6 +198,7 @@ class _FirstShare:
         self._lower, self._upper = lower, upper
 
     def run(self) -> Vector:
-        """Run them at once."""
-        found = compute(self._window, self._drawn, self._lower, self._upper)
+        """Run them at once; what they print is printed when it comes from the worker."""
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            found = compute(self._window, self._drawn, self._lower, self._upper)
         return trees.scale(1.0 / self._upper.spec.gradient_accumulation, found.gradient)

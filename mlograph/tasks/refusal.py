@@ -12,12 +12,14 @@ class NotAtOnceError(Exception):
     Attributes:
         reason: in words.
         lasting: it will be so again; otherwise it is only about the present numbers.
+        gone: a worker process is not there.
     """
 
-    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+    def __init__(self, reason: str, *, lasting: bool = True, gone: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.lasting = lasting
+        self.gone = gone
 
 
 @final

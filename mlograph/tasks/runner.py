@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, final
 
@@ -15,7 +15,7 @@ from mlograph.plan import EnvStep, Instruction, Tasks, Way
 from mlograph.program import Program
 from mlograph.randomness import RandomState
 from mlograph.tasks.choice import WORKERS, Choice
-from mlograph.tasks.distribution import Gathered
+from mlograph.tasks.distribution import Gathered, number_of
 from mlograph.tasks.drawing import Drawn, draw
 from mlograph.tasks.processes import Processes
 from mlograph.tasks.refusal import NotAtOnceError
@@ -183,7 +183,7 @@ class TaskRunner:
         why = f"the loops of '{window.lower}' cannot run {_WORDS[way]}: {refused.reason}"
         if window.asked:
             raise UsageError(f"engine.execution.tasks: {why} (write auto or sequential)")
-        settled = choice.drop(*(WORKERS if way in WORKERS else (way, "both")))
+        settled = choice.drop(*(WORKERS if refused.gone else _dropped(way)))
         self._remarks.append(f"{why}; they run {_WORDS[choice.way or 'sequential']}")
         if settled and len(choice.best) > 1:
             self._settled(window)
@@ -209,6 +209,11 @@ _WORDS: Mapping[Way, str] = {
 }
 
 
+def _dropped(way: Way) -> Sequence[Way]:
+    """What cannot be done either where one way cannot."""
+    return ("both",) if way == "both" else (way, "both")
+
+
 def _ways(window: Tasks, program: Program) -> tuple[Way, ...]:
     """Those of the plan that can be tried.
 
@@ -223,9 +228,12 @@ def _ways(window: Tasks, program: Program) -> tuple[Way, ...]:
                 "this one (write auto or sequential)"
             )
         return ("sequential",)
-    if window.asked or possible(window, program):
+    if window.asked:
         return window.ways
-    return tuple(way for way in window.ways if way not in WORKERS)
+    if not possible(window, program):
+        return tuple(way for way in window.ways if way not in WORKERS)
+    alone = max(window.shares(number_of(window))) == 1
+    return tuple(way for way in window.ways if way != "both" or not alone)
 
 
 def _clock(program: Program) -> float:

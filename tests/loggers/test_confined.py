@@ -1,22 +1,16 @@
-"""What a graph file names as a log lies in the folder of the run, whatever the name tries.
-
-Python may write elsewhere, too.
-"""
+"""What a graph file names as a log lies in the folder of the run, whatever the name tries."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor, nn
 
-from mlograph import Graph, load
+from mlograph import load
 from mlograph.components import Imports, build
 from mlograph.errors import GraphError
 from mlograph.language.spec import Component
 from mlograph.loggers.confined import confined
-from mlograph.views import View
 
 GRAPH = """mlograph: 1
 name: g
@@ -71,36 +65,6 @@ def test_a_log_lies_in_the_run_directory(tmp_path: Path):
     result = load(written(tmp_path, "logs/mine.csv")).run(tmp_path / "runs", quiet=True)
     assert result.directory is not None
     assert (result.directory / "logs" / "mine.csv").read_text().startswith("kind,step")
-
-
-def loss(a: View) -> Tensor:
-    found: Tensor = a(torch.ones(1, 1)).square().sum()
-    return found
-
-
-def in_python(name: str) -> Graph:
-    problem = {"module": nn.Linear(1, 1), "loss": loss, "optimizer": {"_target_": "sgd", "lr": 0.1}}
-    engine = {"steps": 2, "device": "cpu", "loggers": [{"_target_": "csv", "path": name}]}
-    return Graph(problems={"a": problem}, edges=[], engine=engine)
-
-
-def test_so_does_a_relative_one_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    result = in_python("logs/mine.csv").run("runs", quiet=True)
-    assert result.directory is not None
-    assert [*tmp_path.rglob("*.csv")] == [tmp_path / result.directory / "logs" / "mine.csv"]
-    in_python("mine.csv").run(quiet=True)
-    assert (tmp_path / "mine.csv").exists(), "a run without a folder"
-
-
-@pytest.mark.parametrize("name", ["WHOLE/mine.csv", "../mine.csv"])
-def test_python_writes_elsewhere_if_it_says_so(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    in_python(name.replace("WHOLE", str(tmp_path))).run("runs", quiet=True)
-    assert [*tmp_path.rglob("*.csv")] == [tmp_path / "mine.csv"]
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "Report.html", "checkpoints/x.csv"])

@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from mlograph.envs import SineEnv
 from mlograph.executor import Executor
 from mlograph.losses import proximal
-from mlograph.plan import Update, Way
+from mlograph.plan import Tasks, Update, Way
+from mlograph.tasks import TaskRunner
 from mlograph.tasks.choice import Choice
+from mlograph.tasks.refusal import NotAtOnceError
 from mlograph.views import View
 
 WAYS: tuple[Way, ...] = ("sequential", "vectorized", "processes", "both")
@@ -114,7 +116,11 @@ def test_auto_gives_the_same_numbers_while_it_tries_and_after(method: object):
                 assert torch.allclose(param, same, rtol=0, atol=1e-9)
 
 
-def test_what_was_chosen_is_recorded_in_the_run_directory(tmp_path: Path):
+def test_what_was_chosen_is_recorded_in_the_run_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for module in ("worth", "distribution"):
+        monkeypatch.setattr(f"mlograph.tasks.{module}.cores", lambda: 2)
     result = tasks("auto", count=2, engine={"steps": 9}).run(tmp_path, quiet=True)
     assert result.directory is not None
     lines = (result.directory / "metrics.jsonl").read_text().splitlines()
@@ -179,6 +185,32 @@ def test_loops_that_draw_them_later_are_left_as_they_are_from_then_on(
     declared = tasks("auto", "gmres", count=2, lower={"loss": dropped_later}, engine={"steps": 6})
     (told,) = [r.text for r in declared.run(quiet=True).records if "loops of" in r.text]
     assert told.startswith("the loops of 'lower' run one by one: losses draw random numbers")
+
+
+def test_what_one_way_cannot_another_may(monkeypatch: pytest.MonkeyPatch):
+    for module in ("worth", "distribution"):
+        monkeypatch.setattr(f"mlograph.tasks.{module}.cores", lambda: 2)
+
+    def left(*refusals: tuple[Way, bool]) -> set[Way]:
+        program = bound(tasks("auto"))
+        runner, (window,) = TaskRunner(program), program.plan.tasks
+        assert isinstance(window, Tasks)
+        for way, gone in refusals:
+            runner._refused(way, window, NotAtOnceError("so", gone=gone))
+        return {*runner.choices["upper"].seconds}
+
+    assert left() == {*WAYS}
+    assert left(("both", False)) == {"sequential", "vectorized", "processes"}
+    assert left(("vectorized", False)) == {"sequential", "processes"}
+    assert left(("processes", False)) == {"sequential", "vectorized"}
+    assert left(("both", True)) == {"sequential", "vectorized"}, "a worker has died"
+
+
+def test_shares_of_one_are_no_way_of_their_own(monkeypatch: pytest.MonkeyPatch):
+    for module in ("worth", "distribution"):
+        monkeypatch.setattr(f"mlograph.tasks.{module}.cores", lambda: 4)
+    assert {*TaskRunner(bound(tasks("auto"))).choices["upper"].seconds} == {*WAYS[:3]}
+    assert TaskRunner(bound(tasks("both"))).choices["upper"].way == "both"
 
 
 # --- An Env that goes on from what is done with its batches

@@ -15,6 +15,7 @@ import mlograph
 from benchmark.libraries.protocol import Job, UnsupportedError
 from benchmark.methods import EPSILON, ConjugateGradient, Darts, Method, Neumann
 from benchmark.settings import Batch, Episode
+from mlograph.allocation import keep
 from mlograph.bind import bind
 from mlograph.components import Imports
 from mlograph.errors import GraphError
@@ -58,6 +59,9 @@ class Running:
     """A program between two updates of its upper problem."""
 
     def __init__(self, program: Program, log_every: int) -> None:
+        # As in a run.
+        if program.device.type == "cpu":
+            keep()
         self._executor = Executor(program)
         # Its worker processes, if there are any, end with the session.
         finalize(self, self._executor.close)
