@@ -45,7 +45,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 
 
 def measured(**environment: str) -> Sequence[float]:
-    """Pages given in ten rounds of 108 MB, before and inside; MB given back in the end, and left."""
+    """Pages given in ten rounds of 108 MB, before and inside; MB given back then, and left."""
     done = subprocess.run(
         [sys.executable, "-c", WORK],
         capture_output=True,
