@@ -181,7 +181,7 @@ def _tasks(plan: Plan) -> Iterator[str]:
             continue
         choice = f"{', '.join(words[:-1])} or {words[-1]}"
         texts.append(f"{one.count} loops of {one.lower} {choice}: a run keeps what is fastest")
-        if "processes" in one.ways or "both" in one.ways:
+        if "processes" in one.ways:
             texts.append("(it tries worker processes on a CPU, where more than a minute is left)")
         texts += [f"not {reason}" for reason in one.against]
     yield from _paragraph("tasks", texts)

@@ -214,7 +214,7 @@ def _notes(graph: ProblemGraph, plan: Plan) -> Iterator[str]:
     """What the user should know beforehand: what is approximate, and what cannot be had."""
     for text in approximations(graph, plan):
         yield f"approximate: {text}"
-    if graph.spec.engine.execution.tasks in {"vectorized", "processes", "both"}:
+    if graph.spec.engine.execution.tasks not in {"auto", "sequential"}:
         refused = [one for one in plan.tasks if isinstance(one, OneByOne)]
         for one in refused:
             yield f"tasks: loops below '{one.upper}' run one by one: {one.reason}"

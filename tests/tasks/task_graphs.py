@@ -19,6 +19,7 @@ from mlograph.views import View
 
 STEPS = 3
 CG = {"method": "cg", "iterations": 4}
+MOMENTUM = {"_target_": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
 
 
 def fit(lower: View, upper: View, batch: Batch) -> dict[str, Tensor]:
@@ -34,6 +35,25 @@ def judge(lower: View, batch: Batch) -> Tensor:
 def net(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return MLP([1, 5, 1], activation="tanh").double()
+
+
+class Normalised(nn.Module):
+    """With running statistics and weights that stay as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(1, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(x)
+        return found
+
+
+def normalised() -> nn.Module:
+    torch.manual_seed(0)
+    return Normalised().double()
 
 
 def tasks(

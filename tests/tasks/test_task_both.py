@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from builders import Batch, failure
-from task_graphs import CG, STEPS, differences, numbers, tasks
-from torch import Tensor, nn
+from task_graphs import CG, MOMENTUM, STEPS, differences, normalised, numbers, tasks
+from torch import Tensor
 from torch.nn import functional as F
 
 from mlograph import Graph
@@ -18,7 +18,6 @@ from mlograph.losses import mse, proximal
 from mlograph.views import View
 
 HERE = os.getpid()
-MOMENTUM = {"_target_": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
 
 
 def asked(workers: int = 2, chunk: int | None = None) -> dict[str, Any]:
@@ -36,23 +35,6 @@ def gaps(
 ) -> dict[str, float]:
     """What differs by more than 1e-9 from one after another."""
     return differences("both", *args, engine=asked(workers, chunk), **options)
-
-
-class Normalised(nn.Module):
-    """With running statistics."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.layers(x)
-        return found
-
-
-def normalised() -> nn.Module:
-    torch.manual_seed(0)
-    return Normalised().double()
 
 
 def test_the_numbers_are_those_of_one_by_one():

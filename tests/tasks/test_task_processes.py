@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from builders import Batch, failure
-from task_graphs import CG, numbers, tasks
+from task_graphs import CG, MOMENTUM, normalised, numbers, tasks
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,25 +51,6 @@ def unequal(*args: Any, workers: int = 2, **options: Any) -> list[str]:
     return [n for n in one if not torch.equal(one[n].nan_to_num(7.0), other[n].nan_to_num(7.0))]
 
 
-class Normalised(nn.Module):
-    """With running statistics and weights that stay as they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(1, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.layers(x)
-        return found
-
-
-def normalised() -> nn.Module:
-    torch.manual_seed(0)
-    return Normalised().double()
-
-
 def single() -> nn.Module:
     torch.manual_seed(0)
     return MLP([1, 16, 1])
@@ -85,7 +66,6 @@ def by_step(lower: View, upper: View, batch: Batch, step: int) -> Tensor:
 
 
 SCHEDULE = {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 1, "gamma": 0.5}
-MOMENTUM = {"_target_": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
 
 
 def test_everything_is_the_same_to_the_last_bit():

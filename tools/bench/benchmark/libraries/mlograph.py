@@ -22,6 +22,7 @@ from mlograph.errors import GraphError
 from mlograph.executor import Executor
 from mlograph.plan import Plan
 from mlograph.program import Program
+from mlograph.tasks.choice import WORKERS
 
 
 @final
@@ -109,7 +110,7 @@ def graph(job: Job, execution: Mapping[str, str]) -> mlograph.Graph:
         "hypergradient": _method(job.problem.method),
         "precision": precision,
     }
-    processes = execution.get("tasks") in {"processes", "both"}
+    processes = execution.get("tasks") in WORKERS
     workers = {"workers": torch.get_num_threads()} if processes else {}
     if setting.restarts:
         lower["start_from"] = "upper"
